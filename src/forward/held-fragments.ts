@@ -1,0 +1,124 @@
+/**
+ * First fragments of ICMPv6 echo messages that wait for their total length (spec/tunnel.md 4.8).
+ *
+ * The ICMPv6 pseudo header holds the length of the whole message, the tunnel's checksum does not.
+ * The first fragment has the checksum, the last one tells the length: whichever comes first waits
+ * here. One table per direction; each sender has a share, so that a sender of nothing but first
+ * fragments pushes out only its own.
+ */
+
+import { LruMap } from "../base/limits.js";
+
+/** spec/tunnel.md 4.8: entries die 60 s after they were created. */
+export const HOLD_TIME_MS = 60_000;
+/** spec/tunnel.md 4.8: "at most 256 entries and 512 KiB in all"; two tables share them equally. */
+const ENTRIES_MAX = 128;
+const HELD_BYTES_MAX = 256 * 1024;
+/** An eighth of the table for one sender. */
+const ENTRIES_PER_SENDER_MAX = 16;
+/** Identifications of refused messages remembered (spec/tunnel.md 9, S16). */
+const REFUSED_MAX = 256;
+
+interface HeldEntry<Packet> {
+  readonly sender: string;
+  readonly createdMs: number;
+  /** Set when the last fragment came first. */
+  readonly totalLength: number | undefined;
+  readonly packet: Packet | undefined;
+  readonly bytes: number;
+}
+
+/** What `hold` did with a first fragment. */
+export type HoldResult = "held" | "replaced" | "full";
+
+/** The table of one direction. `Packet` is whatever the caller needs to try again. */
+export class HeldFragments<Packet> {
+  readonly #entries = new Map<string, HeldEntry<Packet>>();
+  readonly #perSender = new Map<string, number>();
+  readonly #refused = new LruMap<string, number>(REFUSED_MAX);
+  #heldBytes = 0;
+  #expiredCount = 0;
+
+  /** Length of the message if its last fragment has been seen; the entry is used up. */
+  takeLength(key: string, nowMs: number): number | undefined {
+    this.#expire(nowMs);
+    const length = this.#entries.get(key)?.totalLength;
+    if (length !== undefined) this.#remove(key);
+    return length;
+  }
+
+  /** Keeps a first fragment, `bytes` long; an earlier one with the same key is discarded. */
+  hold(key: string, sender: string, packet: Packet, bytes: number, nowMs: number): HoldResult {
+    this.#expire(nowMs);
+    const isReplaced = this.#entries.has(key);
+    this.#remove(key);
+    if (!this.#hasRoom(sender, bytes)) return "full";
+    this.#add(key, { sender, createdMs: nowMs, totalLength: undefined, packet, bytes });
+    return isReplaced ? "replaced" : "held";
+  }
+
+  /**
+   * Reports the length that a last fragment told. Returns the first fragment if it waits here (it
+   * is let go, the length is kept for it); otherwise the length is remembered for later.
+   */
+  tellLength(key: string, sender: string, length: number, nowMs: number): Packet | undefined {
+    this.#expire(nowMs);
+    const waiting = this.#entries.get(key)?.packet;
+    this.#remove(key);
+    if (this.#hasRoom(sender, 0)) {
+      const entry = { sender, createdMs: nowMs, packet: undefined, bytes: 0 };
+      this.#add(key, { ...entry, totalLength: length });
+    }
+    return waiting;
+  }
+
+  /** Remembers that the first fragment of a message was refused. */
+  refuse(key: string, nowMs: number): void {
+    this.#refused.set(key, nowMs);
+  }
+
+  /** True when later fragments of this message are to be dropped. */
+  isRefused(key: string, nowMs: number): boolean {
+    const refusedMs = this.#refused.peek(key);
+    return refusedMs !== undefined && nowMs - refusedMs < HOLD_TIME_MS;
+  }
+
+  /** Held packets given up as too old since the last call; callers count them as dropped. */
+  takeExpired(nowMs: number): number {
+    this.#expire(nowMs);
+    const count = this.#expiredCount;
+    this.#expiredCount = 0;
+    return count;
+  }
+
+  /** Removes old entries; the map is in order of creation. */
+  #expire(nowMs: number): void {
+    for (const [key, entry] of this.#entries) {
+      if (nowMs - entry.createdMs < HOLD_TIME_MS) break;
+      if (entry.packet !== undefined) this.#expiredCount++;
+      this.#remove(key);
+    }
+  }
+
+  #hasRoom(sender: string, bytes: number): boolean {
+    if (this.#heldBytes + bytes > HELD_BYTES_MAX) return false;
+    if (this.#entries.size >= ENTRIES_MAX) return false;
+    return (this.#perSender.get(sender) ?? 0) < ENTRIES_PER_SENDER_MAX;
+  }
+
+  #add(key: string, entry: HeldEntry<Packet>): void {
+    this.#entries.set(key, entry);
+    this.#perSender.set(entry.sender, (this.#perSender.get(entry.sender) ?? 0) + 1);
+    this.#heldBytes += entry.bytes;
+  }
+
+  #remove(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#heldBytes -= entry.bytes;
+    const left = this.#perSender.get(entry.sender)! - 1;
+    if (left === 0) this.#perSender.delete(entry.sender);
+    else this.#perSender.set(entry.sender, left);
+  }
+}
