@@ -1,0 +1,183 @@
+/**
+ * Remote gateways in shared memory: port, size limit and time stamps, for the forwarding workers.
+ *
+ * Writer: the main thread alone; workers only stamp the two times. Entry, 64 bytes, little-endian:
+ *
+ *   0 sequence (odd while written)   4 flags            8 last received (s)   12 last sent (s)
+ *  16 port                          20 M (octets)      24 unused             32 address (16)
+ *
+ * An entry is written between two increments of its sequence. A reader takes the sequence, reads,
+ * and compares: a change means "not found", and the packet goes the slow path. Entry 0 is unused.
+ */
+
+import { assert } from "../base/assert.js";
+import type { IpAddress, IpVersion } from "../base/ip.js";
+
+/** Octets of one entry. */
+export const PEER_BYTES = 64;
+
+export const PEER_SEQUENCE = 0;
+export const PEER_FLAGS = 4;
+export const PEER_LAST_RECEIVED = 8;
+export const PEER_LAST_SENT = 12;
+export const PEER_PORT = 16;
+export const PEER_PACKET_BYTES_MAX = 20;
+export const PEER_ADDRESS = 32;
+
+/** The entry is taken. */
+export const PEER_IN_USE = 1;
+/** The remote has proven itself: workers may take packets that come from `port`. */
+export const PEER_VERIFIED = 2;
+/** Nothing is to be learned from the next packet sent: workers may send to `port`. */
+export const PEER_SETTLED = 4;
+
+/** Octets of a table for `peersMax` entries. */
+export function peerTableBytes(peersMax: number): number {
+  return (peersMax + 1) * PEER_BYTES;
+}
+
+/** Read access to single fields; addresses of entries are byte offsets into the memory. */
+export class PeerTableReader {
+  protected readonly words: Int32Array;
+  protected readonly bytes: Uint8Array;
+  readonly peersMax: number;
+  readonly baseOffset: number;
+
+  constructor(memory: ArrayBufferLike, baseOffset: number, peersMax: number) {
+    assert(baseOffset % 8 === 0, "the peer table is aligned to 8 octets");
+    this.words = new Int32Array(memory);
+    this.bytes = new Uint8Array(memory);
+    this.baseOffset = baseOffset;
+    this.peersMax = peersMax;
+  }
+
+  /** Byte offset of an entry in the memory. */
+  offsetOf(entry: number): number {
+    return this.baseOffset + entry * PEER_BYTES;
+  }
+
+  /** Sequence of an entry; an odd one means that it is being written. */
+  sequence(entry: number): number {
+    return Atomics.load(this.words, this.offsetOf(entry) >> 2);
+  }
+
+  protected word(entry: number, field: number): number {
+    return this.words[(this.offsetOf(entry) + field) >> 2]!;
+  }
+
+  flags(entry: number): number {
+    return this.word(entry, PEER_FLAGS);
+  }
+
+  port(entry: number): number {
+    return this.word(entry, PEER_PORT);
+  }
+
+  /** M: largest tunnel packet in octets. */
+  packetBytesMax(entry: number): number {
+    return this.word(entry, PEER_PACKET_BYTES_MAX);
+  }
+
+  lastReceivedSeconds(entry: number): number {
+    return this.word(entry, PEER_LAST_RECEIVED);
+  }
+
+  lastSentSeconds(entry: number): number {
+    return this.word(entry, PEER_LAST_SENT);
+  }
+
+  /** Workers and the main thread: a packet came; a racy store is good enough. */
+  stampReceived(entry: number, nowSeconds: number): void {
+    this.words[(this.offsetOf(entry) + PEER_LAST_RECEIVED) >> 2] = nowSeconds;
+  }
+
+  /** Workers and the main thread: a packet was sent. */
+  stampSent(entry: number, nowSeconds: number): void {
+    this.words[(this.offsetOf(entry) + PEER_LAST_SENT) >> 2] = nowSeconds;
+  }
+
+  /** Address of an entry, copied. */
+  address(entry: number, version: IpVersion): IpAddress {
+    const offset = this.offsetOf(entry) + PEER_ADDRESS;
+    return { version, bytes: this.bytes.slice(offset, offset + (version === 4 ? 4 : 16)) };
+  }
+}
+
+/** The table's only writer. */
+export class PeerTableWriter extends PeerTableReader {
+  readonly #free: number[] = [];
+
+  constructor(memory: ArrayBufferLike, baseOffset: number, peersMax: number) {
+    super(memory, baseOffset, peersMax);
+    for (let entry = peersMax; entry >= 1; entry--) this.#free.push(entry);
+  }
+
+  hasRoom(): boolean {
+    return this.#free.length > 0;
+  }
+
+  /** A new entry for an address, unverified and unsettled; 0 when the table is full. */
+  insert(address: IpAddress): number {
+    const entry = this.#free.pop();
+    if (entry === undefined) return 0;
+    const offset = this.offsetOf(entry);
+    this.#write(entry, () => {
+      this.bytes.fill(0, offset + PEER_FLAGS, offset + PEER_BYTES);
+      this.bytes.set(address.bytes, offset + PEER_ADDRESS);
+      this.#set(entry, PEER_FLAGS, PEER_IN_USE);
+    });
+    return entry;
+  }
+
+  /** Frees an entry. */
+  remove(entry: number): void {
+    this.#write(entry, () => this.#set(entry, PEER_FLAGS, 0));
+    this.#free.push(entry);
+  }
+
+  setPort(entry: number, port: number): void {
+    this.#write(entry, () => this.#set(entry, PEER_PORT, port));
+  }
+
+  setPacketBytesMax(entry: number, bytesMax: number): void {
+    this.#write(entry, () => this.#set(entry, PEER_PACKET_BYTES_MAX, bytesMax));
+  }
+
+  setVerified(entry: number, isVerified: boolean): void {
+    this.#setFlag(entry, PEER_VERIFIED, isVerified);
+  }
+
+  setSettled(entry: number, isSettled: boolean): void {
+    this.#setFlag(entry, PEER_SETTLED, isSettled);
+  }
+
+  /** The entry whose last packet in either direction is the oldest; 0 when there is none. */
+  leastRecentlyUsed(): number {
+    let oldest = 0;
+    let oldestSeconds = Number.POSITIVE_INFINITY;
+    for (let entry = 1; entry <= this.peersMax; entry++) {
+      if ((this.flags(entry) & PEER_IN_USE) === 0) continue;
+      const used = Math.max(this.lastReceivedSeconds(entry), this.lastSentSeconds(entry));
+      if (used >= oldestSeconds) continue;
+      oldest = entry;
+      oldestSeconds = used;
+    }
+    return oldest;
+  }
+
+  #setFlag(entry: number, flag: number, isSet: boolean): void {
+    const flags = this.flags(entry);
+    this.#write(entry, () => this.#set(entry, PEER_FLAGS, isSet ? flags | flag : flags & ~flag));
+  }
+
+  #set(entry: number, field: number, value: number): void {
+    this.words[(this.offsetOf(entry) + field) >> 2] = value;
+  }
+
+  #write(entry: number, change: () => void): void {
+    const index = this.offsetOf(entry) >> 2;
+    Atomics.add(this.words, index, 1);
+    change();
+    Atomics.add(this.words, index, 1);
+  }
+}
