@@ -98,8 +98,8 @@ export async function missingKernelFeature(needNat: boolean): Promise<string | u
     ]);
     await namespaces.ip(probe, ["tuntap add mode tun name tun0"]);
     if (needNat) {
-      const chain = "chain c { type nat hook postrouting priority 100; masquerade; }";
-      await namespaces.nft(probe, `table ip n { ${chain} }\ntable ip6 n { ${chain} }`);
+      const chain = "chain c { type nat hook postrouting priority 100; masquerade\n}";
+      await namespaces.nft(probe, `table ip n {\n${chain}\n}\ntable ip6 n {\n${chain}\n}\n`);
     }
     return undefined;
   } catch (error) {
