@@ -1,0 +1,21 @@
+/** Reporter for node:test: one JSON line for each finished test, for scripts/run-tests.js. */
+
+import { inspect } from "node:util";
+
+export default async function* report(source) {
+  for await (const { type, data } of source) {
+    if (type !== "test:pass" && type !== "test:fail") continue;
+    if (data.details?.type === "suite" && type === "test:pass") continue;
+    yield `${JSON.stringify(summary(type, data))}\n`;
+  }
+}
+
+function summary(type, data) {
+  const error = data.details?.error;
+  return {
+    name: data.name,
+    isPassed: type === "test:pass",
+    skip: data.skip === undefined ? data.todo : data.skip || "no reason given",
+    error: error === undefined ? undefined : inspect(error.cause ?? error, { depth: 4 }),
+  };
+}
