@@ -179,7 +179,10 @@ class InterfaceRequest {
     this.call("SIOCSIFADDR", SIOCSIFADDR);
   }
 
-  /** Up, and without multicast: group membership reports would only be dropped. */
+  /**
+   * Up, and without multicast. A forwarding IPv6 kernel still sends one multicast listener report
+   * (for ff02::2) into the device; it is dropped there like any other link-local multicast.
+   */
   bringUp(): void {
     this.prepare();
     this.call("SIOCGIFFLAGS", SIOCGIFFLAGS);
