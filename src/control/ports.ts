@@ -1,0 +1,129 @@
+/**
+ * What the gateway needs from the machine. Implemented by platform and joined in
+ * programs/ipref-gw.ts; tests hand in doubles. Everything here belongs to the main thread.
+ */
+
+import type { IpAddress, IpVersion } from "../base/ip.js";
+import type { RandomSource } from "../base/random.js";
+import type { FastPathSettings } from "../forward/fast-path.js";
+import type { SendResult } from "../forward/slow-path.js";
+import type { MappingStore } from "../mapper/store.js";
+import type { ArenaPlan } from "../tables/arena.js";
+import type { RingPacket } from "../tables/packet-ring.js";
+
+/** A resource that has to be given back. */
+export interface Closable {
+  close(): void;
+}
+
+/** An opened store, and what happened while it was opened, one sentence each. */
+export interface OpenedStore {
+  readonly store: MappingStore;
+  readonly notices: readonly string[];
+}
+
+/** The tunnel socket as the main thread uses it. */
+export interface TunnelSocket extends Closable {
+  readonly port: number;
+  /** Sends one datagram; `payload` is borrowed. */
+  send(destination: IpAddress, port: number, payload: Uint8Array): SendResult;
+  /** Path MTU in octets that the kernel knows towards an address; undefined without a route. */
+  pathMtu(destination: IpAddress): number | undefined;
+  /** Reports about sent datagrams that wait in the socket's error queue. */
+  takeErrors(): readonly TunnelError[];
+}
+
+/** A report of the kernel or of a router about a datagram that the gateway has sent. */
+export interface TunnelError {
+  readonly kind: "message-too-big" | "refused" | "unreachable" | "other";
+  readonly destination: IpAddress;
+  /** MTU of the narrow link; 0 when none was told. */
+  readonly mtuBytes: number;
+}
+
+/** What the TUN device shall be. */
+export interface TunRequest {
+  readonly address: IpAddress;
+  readonly prefixBits: number;
+  readonly mtuBytes: number;
+}
+
+/** The TUN device as the main thread uses it. Closing it removes the interface. */
+export interface TunInterface extends Closable {
+  readonly name: string;
+  /** Settings of the machine that may stop traffic, one sentence each. */
+  readonly warnings: readonly string[];
+  /** Writes one native packet (borrowed); false when the kernel refuses it. */
+  write(packet: Uint8Array): boolean;
+}
+
+/** What forwarding workers are started with. */
+export interface ForwardingRequest {
+  readonly memory: SharedArrayBuffer;
+  readonly plan: ArenaPlan;
+  readonly settings: FastPathSettings;
+  readonly tun: TunInterface;
+  readonly tunnel: TunnelSocket;
+  /** Called for each packet that a worker hands to the slow path. */
+  readonly onPacket: (packet: RingPacket) => void;
+  /** A worker has ended by itself: a bug or a broken device. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** Running forwarding workers. */
+export interface Forwarding {
+  /** Tells the workers to end, waits for them, and delivers what their rings still hold. */
+  stop(): Promise<void>;
+}
+
+/** Identity of a process at the other end of the mapper socket. */
+export interface ClientCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** One connection of the mapper socket. */
+export interface ClientConnection extends Closable {
+  readonly id: number;
+  readonly credentials: ClientCredentials;
+  /** Sends one message; `message` is borrowed. */
+  send(message: Uint8Array): void;
+}
+
+/** What the owner of the mapper socket wants to hear. */
+export interface ClientHandlers {
+  onConnect(connection: ClientConnection): void;
+  /** `message` is borrowed; `isTruncated`: it was longer than the receive buffer. */
+  onMessage(connection: ClientConnection, message: Uint8Array, isTruncated: boolean): void;
+  /** `reason` names the cause, e.g. "send-queue-full". */
+  onClose(connection: ClientConnection, reason: string): void;
+}
+
+/** The result of reading a file. */
+export type FileText =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "missing" }
+  | { readonly kind: "unreadable"; readonly reason: string };
+
+/** The machine. Calls that fail throw an error whose message is one sentence for people. */
+export interface Machine {
+  readonly random: RandomSource;
+  /** Monotonic clock in milliseconds, with fractions. */
+  monotonicMs(): number;
+  /** Wall clock in milliseconds since 1970. */
+  wallClockMs(): number;
+  /** Shared memory of this many bytes, zeroed, committed when first touched. */
+  allocateShared(bytes: number): SharedArrayBuffer;
+  openStore(folder: string, localVersion: IpVersion, tunnelVersion: IpVersion): OpenedStore;
+  /** MTU of the interface with a prefix that contains the address. */
+  interfaceMtu(address: IpAddress): number | undefined;
+  openTunnel(bind: IpAddress, port: number): TunnelSocket;
+  openTun(request: TunRequest): TunInterface;
+  startForwarding(request: ForwardingRequest): Promise<Forwarding>;
+  listen(path: string, handlers: ClientHandlers): Closable;
+  readText(path: string): FileText;
+  /** Calls back, delayed until writing has paused, when a file changes, appears or goes. */
+  watchFile(path: string, onChange: () => void): Closable;
+  every(intervalMs: number, work: () => void): Closable;
+}
