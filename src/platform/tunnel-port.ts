@@ -1,0 +1,178 @@
+/**
+ * The tunnel socket as a port of a forwarding worker: recvmmsg(2) and sendmmsg(2) over the message
+ * headers, scatter entries and socket addresses at fixed places of the worker's slab. The socket is
+ * nonblocking, unconnected, and shared with the other workers and the main thread.
+ *
+ * With IP_RECVERR an ICMP error that came in for an earlier datagram makes the next call fail once,
+ * for whatever it does (ip(7)); so every error but EAGAIN is tried again before it is believed.
+ */
+
+import type { IpVersion } from "../base/ip.js";
+import {
+  type PacketBatch,
+  SEND_DONE,
+  SEND_FAILED,
+  SEND_TOO_BIG,
+  type TunnelPort,
+} from "../forward/ports.js";
+import { BATCH_PACKETS_MAX, SLOT_PACKET_BYTES_MAX, slotPacketOffset } from "../tables/arena.js";
+import { type CounterBlock, counterIndex } from "../tables/counters.js";
+import * as libc from "./libc.js";
+import {
+  IOVEC_LENGTH,
+  MMSGHDR_LENGTH,
+  MMSGHDR_MESSAGE_LENGTH,
+  MSGHDR_CONTROL,
+  MSGHDR_CONTROL_LENGTH,
+  MSGHDR_FLAGS,
+  MSGHDR_IOV,
+  MSGHDR_IOV_COUNT,
+  MSGHDR_NAME,
+  MSGHDR_NAME_LENGTH,
+  setAddress,
+  setIovec,
+} from "./memory.js";
+import { AF_INET, AF_INET6, sockaddrLength } from "./sockaddr.js";
+import { POLLOUT, type WorkerMemory } from "./worker-memory.js";
+
+const MSG_DONTWAIT = 0x40;
+const EMSGSIZE = libc.ERRNO["EMSGSIZE"]!;
+
+/** Distance of two socket addresses in the slab. */
+const SOCKADDR_BYTES = 32;
+const SOCKADDR_PORT = 2;
+/** Failures of one message, one after the other, after which it is given up. */
+const ATTEMPTS_MAX = 4;
+/** A send buffer that stays full for longer than this loses the batch. */
+const SEND_WAIT_MS = 100;
+const SEND_WAITS = counterIndex("send-waits");
+const SEND_ERRORS = counterIndex("send-errors");
+
+/** Receives into the slots of one slab, or sends from it; one direction per object. */
+export class TunnelSocketPort implements TunnelPort {
+  readonly #fd: number;
+  readonly #worker: WorkerMemory;
+  readonly #counters: CounterBlock;
+  readonly #sockaddrLength: number;
+  /** Offset of the address in a socket address, and its 32-bit words. */
+  readonly #addressOffset: 4 | 8;
+  readonly #addressWords: 1 | 4;
+  readonly #words: Int32Array;
+  #hasErrorNotice = false;
+
+  constructor(fd: number, version: IpVersion, worker: WorkerMemory, counters: CounterBlock) {
+    this.#fd = fd;
+    this.#worker = worker;
+    this.#counters = counters;
+    this.#sockaddrLength = sockaddrLength(version);
+    this.#addressOffset = version === 4 ? 4 : 8;
+    this.#addressWords = version === 4 ? 1 : 4;
+    this.#words = new Int32Array(worker.memory.buffer);
+    for (let index = 0; index < BATCH_PACKETS_MAX; index++) this.#prepare(index, version);
+  }
+
+  /** Sets up everything of a message that stays. Sending and receiving share this form. */
+  #prepare(index: number, version: IpVersion): void {
+    const { memory, slab } = this.#worker;
+    const { view, address } = memory;
+    const message = slab.messagesOffset + index * MMSGHDR_LENGTH;
+    const scatter = slab.scatterOffset + index * IOVEC_LENGTH;
+    const name = slab.socketAddressesOffset + index * SOCKADDR_BYTES;
+    setAddress(view, message + MSGHDR_NAME, address + name);
+    view.setUint32(message + MSGHDR_NAME_LENGTH, this.#sockaddrLength, true);
+    setAddress(view, message + MSGHDR_IOV, address + scatter);
+    setAddress(view, message + MSGHDR_IOV_COUNT, 1);
+    setAddress(view, message + MSGHDR_CONTROL, 0);
+    setAddress(view, message + MSGHDR_CONTROL_LENGTH, 0);
+    view.setUint32(message + MSGHDR_FLAGS, 0, true);
+    view.setUint16(name, version === 4 ? AF_INET : AF_INET6, true);
+    const slot = slotPacketOffset(slab, index);
+    setIovec(view, scatter, address + slot, SLOT_PACKET_BYTES_MAX);
+  }
+
+  waitReadable(): boolean {
+    return this.#worker.waitReadable(this.#fd, this.#noteError);
+  }
+
+  takeErrorNotice(): boolean {
+    const hadNotice = this.#hasErrorNotice;
+    this.#hasErrorNotice = false;
+    return hadNotice;
+  }
+
+  readonly #noteError = (): void => {
+    this.#hasErrorNotice = true;
+  };
+
+  receiveBatch(batch: PacketBatch): void {
+    const { memory, slab } = this.#worker;
+    const { messagesOffset } = slab;
+    batch.count = 0;
+    const messages = memory.address + messagesOffset;
+    let received = -1;
+    for (let attempt = 0; received < 0 && attempt < ATTEMPTS_MAX; attempt++) {
+      received = libc.recvmmsg(this.#fd, messages, batch.capacity, MSG_DONTWAIT, 0);
+      if (received < 0 && libc.errno() === libc.EAGAIN) return;
+    }
+    for (let index = 0; index < received; index++) this.#accept(batch, index);
+  }
+
+  /** Appends received message `index`; restores what the kernel wrote into its header. */
+  #accept(batch: PacketBatch, index: number): void {
+    const { memory, slab } = this.#worker;
+    const message = slab.messagesOffset + index * MMSGHDR_LENGTH;
+    const name = slab.socketAddressesOffset + index * SOCKADDR_BYTES;
+    const length = this.#words[(message + MMSGHDR_MESSAGE_LENGTH) >>> 2]!;
+    const port = memory.view.getUint16(name + SOCKADDR_PORT);
+    this.#words[(message + MSGHDR_NAME_LENGTH) >>> 2] = this.#sockaddrLength;
+    batch.addTunnel(slotPacketOffset(slab, index), length, name + this.#addressOffset, port);
+  }
+
+  sendBatch(batch: PacketBatch): number {
+    for (let index = 0; index < batch.count; index++) this.#address(batch, index);
+    const messages = this.#worker.memory.address + this.#worker.slab.messagesOffset;
+    let failed = 0;
+    let attempts = 0;
+    for (let next = 0; next < batch.count; ) {
+      const start = messages + next * MMSGHDR_LENGTH;
+      const sent = libc.sendmmsg(this.#fd, start, batch.count - next, MSG_DONTWAIT);
+      if (sent > 0) {
+        next += sent;
+        attempts = 0;
+        continue;
+      }
+      const error = libc.errno();
+      if (this.#mayRetry(error, ++attempts)) continue;
+      batch.outcomes[next++] = error === EMSGSIZE ? SEND_TOO_BIG : SEND_FAILED;
+      failed++;
+      attempts = 0;
+    }
+    return failed;
+  }
+
+  /** Points message `index` at its packet and its remote gateway. */
+  #address(batch: PacketBatch, index: number): void {
+    const { memory, slab } = this.#worker;
+    const words = this.#words;
+    const scatter = slab.scatterOffset + index * IOVEC_LENGTH;
+    const name = slab.socketAddressesOffset + index * SOCKADDR_BYTES;
+    setIovec(memory.view, scatter, memory.address + batch.offsets[index]!, batch.lengths[index]!);
+    memory.view.setUint16(name + SOCKADDR_PORT, batch.ports[index]!);
+    const target = (name + this.#addressOffset) >>> 2;
+    const source = batch.addressOffsets[index]! >>> 2;
+    for (let word = 0; word < this.#addressWords; word++) {
+      words[target + word] = words[source + word]!;
+    }
+    batch.outcomes[index] = SEND_DONE;
+  }
+
+  /** After a failed call: waits while the buffer is full; else says whether to try again. */
+  #mayRetry(error: number, attempts: number): boolean {
+    if (error !== libc.EAGAIN) {
+      this.#counters.add(SEND_ERRORS, 1);
+      return attempts < ATTEMPTS_MAX;
+    }
+    this.#counters.add(SEND_WAITS, 1);
+    return this.#worker.wait(this.#fd, POLLOUT, SEND_WAIT_MS) > 0;
+  }
+}

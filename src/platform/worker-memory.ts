@@ -1,0 +1,64 @@
+/**
+ * A worker's slab as system calls need it, and waiting for one descriptor or the order to end.
+ * Worker thread. poll(2); the layout of the slab is that of tables/arena.ts.
+ */
+
+import { type SlabLayout, slabLayout } from "../tables/arena.js";
+import * as libc from "./libc.js";
+import { type SystemMemory, wrapMemory } from "./memory.js";
+
+// poll(2), asm-generic/poll.h. struct pollfd: fd 4, events 2, revents 2.
+export const POLLIN = 0x1;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+const POLLFD_LENGTH = 8;
+const POLLFD_EVENTS = 4;
+const POLLFD_REVENTS = 6;
+
+/** After an error without data: how long a worker stays away from the descriptor. */
+const BACK_OFF_MS = 2;
+
+/** A slab, its memory, and the descriptor that ends the worker. */
+export class WorkerMemory {
+  readonly memory: SystemMemory;
+  readonly slab: SlabLayout;
+  readonly #stopFd: number;
+
+  constructor(buffer: SharedArrayBuffer | ArrayBuffer, slabOffset: number, stopFd: number) {
+    this.memory = wrapMemory(buffer);
+    this.slab = slabLayout(slabOffset);
+    this.#stopFd = stopFd;
+  }
+
+  /**
+   * Waits for events of `fd`, at most `timeoutMs` (-1: any time). Returns the events that
+   * happened, 0 after the time, -1 when the worker is told to end.
+   */
+  wait(fd: number, events: number, timeoutMs: number): number {
+    const { view, address } = this.memory;
+    const own = this.slab.pollOffset;
+    const stop = own + POLLFD_LENGTH;
+    view.setInt32(own, fd, true);
+    view.setInt32(own + POLLFD_EVENTS, events, true);
+    view.setInt32(stop, this.#stopFd, true);
+    view.setInt32(stop + POLLFD_EVENTS, POLLIN, true);
+    if (libc.poll(address + own, 2, timeoutMs) <= 0) return 0;
+    if (view.getInt16(stop + POLLFD_REVENTS, true) !== 0) return -1;
+    return view.getInt16(own + POLLFD_REVENTS, true);
+  }
+
+  /** Waits until `fd` can be read; false when told to end. `onError` hears of each error state. */
+  waitReadable(fd: number, onError: () => void): boolean {
+    for (;;) {
+      const events = this.wait(fd, POLLIN, -1);
+      if (events < 0) return false;
+      if ((events & ~POLLIN) !== 0) onError();
+      if ((events & POLLIN) !== 0) return true;
+      if (events !== 0) return this.#backOff();
+    }
+  }
+
+  #backOff(): boolean {
+    return this.wait(-1, 0, BACK_OFF_MS) === 0;
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * A forwarding worker: the entry point of a worker thread that runs one direction of one lane
+ * until its stop descriptor is signalled. It blocks in poll, has no timer, and allocates nothing
+ * while it runs.
+ *
+ *   egress   TUN device -> fast path -> tunnel socket     the rest: ring -> main thread
+ *   ingress  tunnel socket -> fast path -> TUN device     the rest: ring -> main thread
+ */
+
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { EgressLoop } from "../forward/egress.js";
+import { FastEgress } from "../forward/fast-egress.js";
+import { FastIngress } from "../forward/fast-ingress.js";
+import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
+import { HandOver } from "../forward/hand-over.js";
+import { IngressLoop } from "../forward/ingress.js";
+import { signalEventFd } from "../platform/eventfd.js";
+import { systemRandom } from "../platform/random.js";
+import { TunDevicePort } from "../platform/tun-port.js";
+import { TunnelSocketPort } from "../platform/tunnel-port.js";
+import { WorkerMemory } from "../platform/worker-memory.js";
+import { type ArenaPlan, counterWriter } from "../tables/arena.js";
+import { CounterBlock } from "../tables/counters.js";
+import { PacketRingProducer } from "../tables/packet-ring.js";
+
+/** Everything a worker is told at start. Descriptors stay owned by the main thread. */
+export interface ForwardWorkerData {
+  readonly role: "egress" | "ingress";
+  readonly lane: number;
+  /** The buffer of the shared WebAssembly.Memory. */
+  readonly buffer: SharedArrayBuffer;
+  readonly plan: ArenaPlan;
+  readonly settings: FastPathSettings;
+  readonly tunFd: number;
+  readonly tunnelFd: number;
+  /** Event descriptor that ends the worker; never drained, so it may be shared by all. */
+  readonly stopFd: number;
+  /** Event descriptor that makes the main thread look at the rings. */
+  readonly wakeFd: number;
+}
+
+/** Starts a worker thread. It exits with code 0 after its stop descriptor was signalled. */
+export function startForwardWorker(data: ForwardWorkerData): Worker {
+  return new Worker(new URL(import.meta.url), { workerData: data });
+}
+
+/** Runs one direction of one lane; returns when the worker is told to end. */
+export function runForwardWorker(data: ForwardWorkerData): void {
+  const { buffer, plan, settings, role } = data;
+  const lane = plan.lanes[data.lane]!;
+  const isEgress = role === "egress";
+  const slabOffset = isEgress ? lane.egressSlabOffset : lane.ingressSlabOffset;
+  const ringOffset = isEgress ? lane.egressRingOffset : lane.ingressRingOffset;
+  const worker = new WorkerMemory(buffer, slabOffset, data.stopFd);
+  const counters = new CounterBlock(buffer, plan.countersOffset, counterWriter(data.lane, role));
+  const memory = new FastPathMemory(buffer, plan, slabOffset);
+  const tun = new TunDevicePort(data.tunFd, worker, counters);
+  const tunnel = new TunnelSocketPort(data.tunnelFd, settings.tunnelVersion, worker, counters);
+  const ring = new PacketRingProducer(buffer, ringOffset, plan.options.ringBytes);
+  const counter = isEgress ? "egress-slow-path" : "ingress-slow-path";
+  const wake = (): void => signalEventFd(data.wakeFd);
+  const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake);
+  const parts = { tun, tunnel, memory, handOver, counters };
+  if (isEgress) {
+    new EgressLoop({ ...parts, fast: new FastEgress(memory, settings) }).run();
+  } else {
+    const fast = new FastIngress(memory, settings, systemRandom());
+    new IngressLoop({ ...parts, fast }).run();
+  }
+}
+
+if (!isMainThread && isForwardWorkerData(workerData)) {
+  runForwardWorker(workerData);
+  parentPort?.postMessage("ended");
+}
+
+function isForwardWorkerData(data: unknown): data is ForwardWorkerData {
+  return typeof data === "object" && data !== null && "role" in data && "plan" in data;
+}

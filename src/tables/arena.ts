@@ -1,0 +1,170 @@
+/**
+ * The shared memory of a gateway: one WebAssembly.Memory for everything that threads share, and
+ * one plan that says where each part lies. All sizes are fixed at start, so the capacities are
+ * generous: the operating system commits a page when it is first touched.
+ *
+ * Every limit is a sum: the total is added up part by part below, in memory order.
+ *
+ *   control block | counters, one block per thread | peer table | address table |
+ *   per lane: egress ring, ingress ring, egress slab, ingress slab
+ *
+ * A lane is a pair of forwarding workers: egress (local network to tunnel) and ingress.
+ */
+
+import { assert } from "../base/assert.js";
+import { type AddressTableShape, addressTableBytes } from "./address-table-layout.js";
+import { CONTROL_BLOCK_BYTES } from "./control-block.js";
+import { countersBytes } from "./counters.js";
+import { packetRingBytes } from "./packet-ring.js";
+import { peerTableBytes } from "./peer-table.js";
+
+/** Packets that a worker handles at once; also messages of one sendmmsg or recvmmsg. */
+export const BATCH_PACKETS_MAX = 64;
+/** Room for the largest packet that IP or UDP can carry, so that nothing is ever cut. */
+export const SLOT_PACKET_BYTES_MAX = 65_536;
+/**
+ * Room in front of each packet. A tunnel header (at most 68 octets here) replaces an IPv4 header
+ * of 20, or an IPv6 header of 40 a tunnel header of 20: 48 more octets at most. 128 keeps packets
+ * at cache lines and leaves 80 for device headers.
+ */
+export const SLOT_HEADROOM_BYTES = 128;
+/** Distance of two packet slots; not a power of two, so that slots use different cache sets. */
+export const SLOT_BYTES = SLOT_HEADROOM_BYTES + SLOT_PACKET_BYTES_MAX;
+
+const CACHE_LINE_BYTES = 64;
+const PAGE_BYTES = 4096;
+/** WebAssembly core specification 2.5.5. */
+const WASM_PAGE_BYTES = 65_536;
+/** Byte offsets are handled as non-negative 32-bit integers. */
+const TOTAL_BYTES_MAX = 2 ** 31;
+
+/** Longest message header (mmsghdr), scatter entry (iovec) and socket address (sockaddr_in6). */
+const MESSAGE_BYTES = 64;
+const SCATTER_BYTES = 16;
+const SOCKET_ADDRESS_BYTES = 32;
+const POLL_BYTES = 64;
+const SCRATCH_BYTES = 256;
+
+/** Where the parts of one worker's slab lie, as byte offsets into the memory. */
+export interface SlabLayout {
+  /** Poll descriptors. */
+  readonly pollOffset: number;
+  /** Headers built before they replace another one, and other small things. */
+  readonly scratchOffset: number;
+  /** BATCH_PACKETS_MAX message headers of 64 bytes. */
+  readonly messagesOffset: number;
+  /** BATCH_PACKETS_MAX scatter entries of 16 bytes. */
+  readonly scatterOffset: number;
+  /** BATCH_PACKETS_MAX socket addresses of 32 bytes. */
+  readonly socketAddressesOffset: number;
+  /** BATCH_PACKETS_MAX slots of SLOT_BYTES, headroom first. */
+  readonly slotsOffset: number;
+  readonly endOffset: number;
+}
+
+/** The layout of a slab that begins at `baseOffset`, a multiple of 64. */
+export function slabLayout(baseOffset: number): SlabLayout {
+  const pollOffset = baseOffset;
+  const scratchOffset = pollOffset + POLL_BYTES;
+  const messagesOffset = scratchOffset + SCRATCH_BYTES;
+  const scatterOffset = messagesOffset + BATCH_PACKETS_MAX * MESSAGE_BYTES;
+  const socketAddressesOffset = scatterOffset + BATCH_PACKETS_MAX * SCATTER_BYTES;
+  const addressesEnd = socketAddressesOffset + BATCH_PACKETS_MAX * SOCKET_ADDRESS_BYTES;
+  const slotsOffset = alignUp(addressesEnd, CACHE_LINE_BYTES);
+  return {
+    pollOffset,
+    scratchOffset,
+    messagesOffset,
+    scatterOffset,
+    socketAddressesOffset,
+    slotsOffset,
+    endOffset: slotsOffset + BATCH_PACKETS_MAX * SLOT_BYTES,
+  };
+}
+
+/** Offset of the packet of a slot, behind its headroom. */
+export function slotPacketOffset(slab: SlabLayout, slot: number): number {
+  return slab.slotsOffset + slot * SLOT_BYTES + SLOT_HEADROOM_BYTES;
+}
+
+/** What to plan for. */
+export interface ArenaOptions extends AddressTableShape {
+  readonly peersMax: number;
+  readonly lanes: number;
+  /** Room in each ring to the slow path; a power of two. */
+  readonly ringBytes: number;
+}
+
+/** Places of one lane. */
+export interface LanePlan {
+  readonly egressRingOffset: number;
+  readonly ingressRingOffset: number;
+  readonly egressSlabOffset: number;
+  readonly ingressSlabOffset: number;
+}
+
+/** Where everything lies. A plain value: it is handed to workers with the memory. */
+export interface ArenaPlan {
+  readonly options: ArenaOptions;
+  readonly controlOffset: number;
+  readonly countersOffset: number;
+  /** Counter blocks: 0 main thread, then egress and ingress worker of each lane. */
+  readonly counterWriters: number;
+  readonly peersOffset: number;
+  readonly addressesOffset: number;
+  readonly lanes: readonly LanePlan[];
+  readonly totalBytes: number;
+  /** Size of the WebAssembly.Memory, initial and maximum. */
+  readonly wasmPages: number;
+}
+
+/** Counter block of the main thread. */
+export const COUNTER_WRITER_MAIN = 0;
+
+/** Counter block of a worker. */
+export function counterWriter(lane: number, role: "egress" | "ingress"): number {
+  return 1 + 2 * lane + (role === "egress" ? 0 : 1);
+}
+
+/** Plans the shared memory. */
+export function planArena(options: ArenaOptions): ArenaPlan {
+  const counterWriters = 1 + 2 * options.lanes;
+  let end = 0;
+  const take = (bytes: number, align: number): number => {
+    const offset = alignUp(end, align);
+    end = offset + bytes;
+    return offset;
+  };
+  const controlOffset = take(CONTROL_BLOCK_BYTES, CACHE_LINE_BYTES);
+  const countersOffset = take(countersBytes(counterWriters), CACHE_LINE_BYTES);
+  const peersOffset = take(peerTableBytes(options.peersMax), PAGE_BYTES);
+  const addressesOffset = take(addressTableBytes(options), PAGE_BYTES);
+  const lanes = Array.from({ length: options.lanes }, () => planLane(options.ringBytes, take));
+  assert(end < TOTAL_BYTES_MAX, "the shared memory is smaller than 2 GiB");
+  return {
+    options,
+    controlOffset,
+    countersOffset,
+    counterWriters,
+    peersOffset,
+    addressesOffset,
+    lanes,
+    totalBytes: end,
+    wasmPages: Math.ceil(end / WASM_PAGE_BYTES),
+  };
+}
+
+function planLane(ringBytes: number, take: (bytes: number, align: number) => number): LanePlan {
+  const ring = packetRingBytes(ringBytes);
+  const slab = slabLayout(0).endOffset;
+  return {
+    egressRingOffset: take(ring, PAGE_BYTES),
+    ingressRingOffset: take(ring, PAGE_BYTES),
+    egressSlabOffset: take(slab, PAGE_BYTES),
+    ingressSlabOffset: take(slab, PAGE_BYTES),
+  };
+}
+
+function alignUp(offset: number, align: number): number {
+  return Math.ceil(offset / align) * align;
+}
