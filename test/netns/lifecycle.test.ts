@@ -8,7 +8,7 @@ import {
   listLinks,
   startGateway,
 } from "../../src/programs/demo/gateway-process.js";
-import { sleep } from "../../src/programs/demo/namespaces.js";
+import { run, sleep } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 import {
   assertPing,
@@ -34,9 +34,8 @@ function ttlOf(output: string): number {
 }
 
 /** Processes whose network namespace is the given one. */
-async function processesIn(lab: Lab, namespace: string): Promise<string> {
-  const result = await lab.network.namespaces.exec(namespace, "ip", ["netns", "pids", namespace]);
-  return result.stdout.trim();
+async function processesIn(namespace: string): Promise<string> {
+  return (await run("ip", ["netns", "pids", namespace])).stdout.trim();
 }
 
 describe("the end of a gateway", { skip, concurrency: 1, timeout: 120_000 }, () => {
@@ -64,7 +63,7 @@ describe("the end of a gateway", { skip, concurrency: 1, timeout: 120_000 }, () 
       assert.ok(!interfaceNames(await listLinks(lab.network, site)).includes(gateway.tunName));
       assert.ok(!existsSync(gateway.socketPath), "the mapper socket is still there");
       assert.ok(!existsSync(`/proc/${gateway.pid}`), "the process is still there");
-      assert.equal(await processesIn(lab, site.gatewayNamespace), "");
+      assert.equal(await processesIn(site.gatewayNamespace), "");
       const sockets = await lab.network.namespaces.exec(site.gatewayNamespace, "cat", [
         ...["/proc/net/udp", "/proc/net/raw"],
       ]);

@@ -26,30 +26,52 @@ export interface TunnelPacket {
 const READY_TIMEOUT_MS = 4_000;
 const PACKET_TIMEOUT_MS = 4_000;
 
-/** Captures tunnel packets on `device` while `action` runs, until `count` were seen or it is late. */
+/** A place to listen at. */
+export interface CapturePoint {
+  readonly namespace: string;
+  readonly device: string;
+}
+
+/** Captures tunnel packets at one point while `action` runs, until `count` came or it is late. */
 export async function captureTunnel<T>(
   namespaces: Namespaces,
-  where: { readonly namespace: string; readonly device: string },
+  where: CapturePoint,
   count: number,
   action: () => Promise<T>,
 ): Promise<{ readonly packets: readonly TunnelPacket[]; readonly result: T }> {
+  const { text, result } = await captureText(
+    namespaces,
+    { ...where, filter: "udp" },
+    count,
+    action,
+  );
+  return { packets: parseDump(text), result };
+}
+
+/** Runs tcpdump while `action` runs and returns its output; the filter is that of pcap-filter(7). */
+export async function captureText<T>(
+  namespaces: Namespaces,
+  where: CapturePoint & { readonly filter: string },
+  count: number,
+  action: () => Promise<T>,
+): Promise<{ readonly text: string; readonly result: T }> {
   const child = namespaces.spawn(where.namespace, "tcpdump", [
-    ...["-n", "-l", "-x", "-Z", "root", "--immediate-mode"],
-    ...["-i", where.device, "-c", String(count), "udp"],
+    ...["-n", "-t", "-l", "-x", "-Z", "root", "--immediate-mode"],
+    ...["-i", where.device, "-c", String(count), where.filter],
   ]);
   let errors = "";
-  let output = "";
+  let text = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     errors += chunk.toString();
   });
   child.stdout?.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
+    text += chunk.toString();
   });
   await waitFor(() => (errors.includes("listening on") ? true : undefined), READY_TIMEOUT_MS);
   const result = await action();
   await waitFor(() => (child.exitCode !== null ? true : undefined), PACKET_TIMEOUT_MS);
   await stopProcess(child, "SIGTERM");
-  return { packets: parseDump(output), result };
+  return { text, result };
 }
 
 /** Packets of `tcpdump -x` output that carry a tunnel header. */
