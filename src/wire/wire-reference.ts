@@ -34,8 +34,7 @@ export function smallestReferenceLength(reference: Reference): ReferenceLength {
 
 /** The length both references of a packet share: the larger of the two smallest fits. */
 export function sharedReferenceLength(a: Reference, b: Reference): ReferenceLength {
-  const [first, second] = [smallestReferenceLength(a), smallestReferenceLength(b)];
-  return first > second ? first : second;
+  return Math.max(smallestReferenceLength(a), smallestReferenceLength(b)) as ReferenceLength;
 }
 
 /** Reads a reference of `length` octets; omitted middle bits are zero. */
