@@ -8,18 +8,21 @@ import { type IpAddress, isUnspecified, prefixContains, sameAddress } from "../b
 import type { IprefAddress } from "../base/reference.js";
 import type { ContextHints, Role, TranslationScope } from "./settings.js";
 
+/** What tells the gateway's own addresses. */
+type OwnScope = Pick<TranslationScope, "settings" | "publicAddress">;
+
 /** The gateway's own IPREF address. */
-export function gatewayAddress({ settings, publicAddress }: TranslationScope): IprefAddress {
+export function gatewayAddress({ settings, publicAddress }: OwnScope): IprefAddress {
   return { context: publicAddress, reference: settings.gatewayReference };
 }
 
 /** True for the gateway's own encoded address. */
-export function isOwnEncoded({ settings }: TranslationScope, address: IpAddress): boolean {
+export function isOwnEncoded({ settings }: OwnScope, address: IpAddress): boolean {
   return sameAddress(address, settings.ownEncoded);
 }
 
 /** True for the gateway's own (public address, reference). */
-export function isGatewayAddress(scope: TranslationScope, address: IprefAddress): boolean {
+export function isGatewayAddress(scope: OwnScope, address: IprefAddress): boolean {
   return (
     address.reference === scope.settings.gatewayReference &&
     sameAddress(address.context, scope.publicAddress)

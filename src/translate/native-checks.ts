@@ -33,7 +33,7 @@ const ECN_CONGESTION = 0x03;
 /** Steps 1 to 8; `isQuote` is the lax mode. Borrows `bytes`. */
 export function parseNative(
   bytes: Uint8Array,
-  scope: TranslationScope,
+  scope: Pick<TranslationScope, "settings">,
   isQuote: boolean,
 ): NativePacket | DropReason {
   return scope.settings.localVersion === 4 ? parseIpv4(bytes, isQuote) : parseIpv6(bytes, isQuote);
