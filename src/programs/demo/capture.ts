@@ -48,7 +48,7 @@ export async function captureTunnel<T>(
   return { packets: parseDump(text), result };
 }
 
-/** Runs tcpdump while `action` runs and returns its output; the filter is that of pcap-filter(7). */
+/** Runs tcpdump while `action` runs and returns its output. Filters are those of pcap-filter(7). */
 export async function captureText<T>(
   namespaces: Namespaces,
   where: CapturePoint & { readonly filter: string },

@@ -89,7 +89,8 @@ export async function runDemo(options: DemoOptions = {}): Promise<number> {
   const versions = parseSites(options.sites ?? DEFAULT_SITES);
   if (versions === undefined) {
     progress(
-      `Cannot use --sites "${options.sites}": expected local-tunnel-local, each 4 or 6, as in 4-6-4`,
+      `Cannot use --sites "${options.sites}": ` +
+        "expected local-tunnel-local, each 4 or 6, as in 4-6-4",
     );
     return EXIT_USAGE;
   }
@@ -217,9 +218,8 @@ function describeNetwork({ network, gateways }: Stage): void {
   const [site1, site2] = network.sites;
   say("Two private networks, an Internet between them, a gateway at each edge");
   say();
-  say(
-    `  ${site1.hosts[0].name} -- gateway 1 -- NAT --< Internet >-- gateway 2 -- ${site2.hosts[0].name}`,
-  );
+  const [left, right] = [site1.hosts[0].name, site2.hosts[0].name];
+  say(`  ${left} -- gateway 1 -- NAT --< Internet >-- gateway 2 -- ${right}`);
   say();
   for (const site of network.sites) {
     const edge = site.nat === "none" ? "on the Internet" : `${site.bindAddress}, behind NAT`;
@@ -255,7 +255,8 @@ async function showEverything(stage: Stage): Promise<boolean> {
 }
 
 function title({ from, to }: Journey): string {
-  return `${from.hosts[0].name} (IPv${from.localVersion}) to ${to.hosts[0].name} (IPv${to.localVersion})`;
+  const end = (site: Site): string => `${site.hosts[0].name} (IPv${site.localVersion})`;
+  return `${end(from)} to ${end(to)}`;
 }
 
 async function showPing(stage: Stage, journey: Journey): Promise<boolean> {

@@ -4,14 +4,23 @@
 //     site 1                       west        east          site 2
 //
 // The second Internet router exists only with `transit`, which gives a link in the middle whose MTU
-// neither gateway sees. Both sites use the same private prefix on purpose: IPREF does not mind.
-// Addresses: the Internet uses documentation prefixes (RFC 5737, RFC 3849), the sites private ones
-// (RFC 1918, RFC 4193); the encoding networks are those of spec/mapper.md 7.1 and spec/tunnel.md 5.
+// neither gateway sees. The addresses are those of address-plan.ts.
 
-import { join } from "node:path";
+import {
+  BEHIND_NAT,
+  ENCODE,
+  type IpVersion,
+  LOCAL,
+  OUTER,
+  OUTER_NET,
+  PLAIN,
+  TRANSIT,
+  TUNNEL_PORT,
+  VERSIONS,
+} from "./address-plan.js";
 import { Namespaces, run } from "./namespaces.js";
 
-export type IpVersion = 4 | 6;
+export { type IpVersion, staticEncodedAddress } from "./address-plan.js";
 
 /** How a site reaches the Internet: directly, behind a masquerading router, or behind one that
  * also forwards UDP 1045 to the gateway. "symmetric" masquerades to ports other than 1045. */
@@ -84,54 +93,6 @@ export interface Network {
   /** Makes every machine forget learned path MTUs. */
   forgetPathMtu(): Promise<void>;
   destroy(): Promise<void>;
-}
-
-const LOCAL = {
-  4: { net: "192.168.1.0/24", prefix: "192.168.1.", length: 24 },
-  6: { net: "fd00:a::/64", prefix: "fd00:a::", length: 64 },
-} as const;
-
-const ENCODE = {
-  4: { net: "10.240.0.0/12", own: "10.240.0.1" },
-  6: { net: "fd00:eaea::/64", own: "fd00:eaea::1" },
-} as const;
-
-/** Outer addresses of site 1 and 2, and of the Internet router on the same link. */
-const OUTER = {
-  4: { 1: ["198.51.100.1", "198.51.100.254"], 2: ["203.0.113.1", "203.0.113.254"], length: 24 },
-  6: { 1: ["2001:db8:1::1", "2001:db8:1::fe"], 2: ["2001:db8:2::1", "2001:db8:2::fe"], length: 64 },
-} as const;
-
-const OUTER_NET = {
-  4: { 1: "198.51.100.0/24", 2: "203.0.113.0/24" },
-  6: { 1: "2001:db8:1::/64", 2: "2001:db8:2::/64" },
-} as const;
-
-/** Between a gateway and its NAT router: gateway, router, prefix length. */
-const BEHIND_NAT = {
-  4: ["172.20.0.2", "172.20.0.1", 24],
-  6: ["fd00:20::2", "fd00:20::1", 64],
-} as const;
-
-const TRANSIT = {
-  4: ["192.0.2.1", "192.0.2.2", 24],
-  6: ["2001:db8::1", "2001:db8::2", 64],
-} as const;
-
-/** Networks of the plain route, per local version and site. */
-const PLAIN = {
-  4: { 1: ["172.31.1.", "172.31.1.0/24", 24], 2: ["172.31.2.", "172.31.2.0/24", 24] },
-  6: { 1: ["fd00:31:1::", "fd00:31:1::/64", 64], 2: ["fd00:31:2::", "fd00:31:2::/64", 64] },
-} as const;
-
-const VERSIONS = [4, 6] as const;
-
-/** UDP port of the tunnel, spec/tunnel.md 7.1. */
-const TUNNEL_PORT = 1045;
-
-/** Static encoded address number `index` of a site; second-byte rule of spec/mapper.md 3.4. */
-export function staticEncodedAddress(version: IpVersion, index: number): string {
-  return version === 4 ? `10.240.0.${100 + index}` : `fd00:eaea::${(0x100 + index).toString(16)}`;
 }
 
 /** Builds the network. On failure everything made so far is removed before the error is thrown. */
@@ -267,7 +228,7 @@ async function buildSite(
     publicAddress: OUTER[version][number][0],
     encodeNet: ENCODE[choice.localVersion].net,
     ownAddress: ENCODE[choice.localVersion].own,
-    directory: namespaces.subdirectory(join(`site${number}`)),
+    directory: namespaces.subdirectory(`site${number}`),
   };
 }
 
