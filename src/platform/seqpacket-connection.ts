@@ -180,6 +180,7 @@ export class SeqpacketConnection {
   }
 
   private planFlush(): void {
+    if (this.isBlocked) this.updateInterest();
     if (this.isFlushPlanned || this.isBlocked) return;
     this.isFlushPlanned = true;
     this.reactor.defer(() => {

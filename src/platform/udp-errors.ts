@@ -54,6 +54,7 @@ const ENTRIES_MAX = 256;
 export interface UdpError {
   readonly kind: "message-too-big" | "refused" | "unreachable" | "other";
   readonly destination: IpAddress;
+  /** Destination port; 0 for local IPv4 errors, which do not tell it (ip_local_error). */
   readonly port: number;
   /** MTU of the narrow link; 0 when the error tells none. */
   readonly mtuBytes: number;

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { formatIp, parseIp } from "../../src/base/ip.js";
 import { decodeSockaddr, encodeSockaddrInto } from "../../src/platform/sockaddr.js";
 import { SystemCallError } from "../../src/platform/system-error.js";
+import { openTun } from "../../src/platform/tun.js";
 import { readErrorQueue } from "../../src/platform/udp-errors.js";
 import { openUdpSocket, queryPathMtu, receiveFrom, sendTo } from "../../src/platform/udp-socket.js";
 import { enterPrivateNetwork, run, SKIP_WITHOUT_ROOT } from "./private-network.js";
@@ -110,12 +111,10 @@ test("sendTo() reports an unreachable destination by name", () => {
 describe("path MTU", { skip: SKIP_WITHOUT_ROOT }, () => {
   before(() => {
     enterPrivateNetwork();
-    run("ip", "link", "add", "dum0", "mtu", "1500", "type", "dummy");
-    run("ip", "link", "set", "dum0", "up");
-    run("ip", "addr", "add", "192.0.2.1/24", "dev", "dum0");
-    run("ip", "addr", "add", "2001:db8::1/64", "dev", "dum0", "nodad");
-    run("ip", "route", "add", "198.51.100.0/24", "dev", "dum0", "mtu", "1320");
-    run("ip", "route", "add", "2001:db8:1::/64", "dev", "dum0", "mtu", "1290");
+    openTun({ name: "path4", address: parseIp("192.0.2.1")!, prefixBits: 24, mtuBytes: 1500 });
+    openTun({ name: "path6", address: parseIp("2001:db8::1")!, prefixBits: 64, mtuBytes: 1500 });
+    run("ip", "route", "add", "198.51.100.0/24", "dev", "path4", "mtu", "1320");
+    run("ip", "route", "add", "2001:db8:1::/64", "dev", "path6", "mtu", "1290");
   });
 
   test("queryPathMtu() answers with the route's MTU, or undefined without a route", () => {
@@ -142,7 +141,7 @@ describe("path MTU", { skip: SKIP_WITHOUT_ROOT }, () => {
       assert.equal(errors[0]!.mtuBytes, 1500);
       assert.equal(errors[0]!.origin, "local");
       assert.equal(formatIp(errors[0]!.destination), target);
-      assert.equal(errors[0]!.port, 1045);
+      assert.equal(errors[0]!.port, to.version === 4 ? 0 : 1045);
       socket.close();
     }
   });
