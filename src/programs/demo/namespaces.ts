@@ -50,7 +50,7 @@ const TERM_GRACE_MS = 1_500;
 /** Programs of iproute2 and nftables live in sbin, which a plain root shell may not search. */
 const SEARCH_PATH = `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin:/usr/local/sbin`;
 
-/** Seconds-free start time of a process (field 22 of proc_pid_stat(5)), or "" when it is gone. */
+/** Start time of a process in clock ticks (field 22 of proc_pid_stat(5)), or "" when it is gone. */
 export function processStartTicks(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -59,6 +59,9 @@ export function processStartTicks(pid: number): string {
     return "";
   }
 }
+
+/** Programs that `run` waits for; they end with this process. */
+const running = new Set<ChildProcess>();
 
 /** Runs a program to its end. Never rejects because of what the program did. */
 export function run(
@@ -77,11 +80,13 @@ export function run(
         env: { ...process.env, PATH: SEARCH_PATH, LC_ALL: "C", ...options.env },
       },
       (error, stdout, stderr) => {
+        running.delete(child);
         const timedOut = error !== null && error.killed === true;
         const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
         resolve({ code, stdout, stderr: stderr || (error?.message ?? ""), timedOut });
       },
     );
+    running.add(child);
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(options.input ?? "");
   });
@@ -115,6 +120,7 @@ function hookProcessEnd(): void {
   if (hooked) return;
   hooked = true;
   const removeAll = (): void => {
+    for (const child of running) child.kill("SIGKILL");
     for (const namespaces of [...live]) namespaces.destroySync();
   };
   process.on("exit", removeAll);
