@@ -1,0 +1,146 @@
+/**
+ * The forwarding workers as the main thread sees them: starts them, empties their rings into the
+ * slow path, and stops them. The main thread takes a bounded number of packets before it lets
+ * timers and sockets have their turn.
+ */
+
+import type { Worker } from "node:worker_threads";
+import type { Forwarding, ForwardingRequest } from "../control/ports.js";
+import { closeEventFd, createEventFd, drainEventFd, signalEventFd } from "../platform/eventfd.js";
+import { EPOLLIN, type Reactor } from "../platform/reactor.js";
+import { PacketRingConsumer } from "../tables/packet-ring.js";
+import { type ForwardWorkerData, startForwardWorker } from "./forward-worker.js";
+
+/** Packets taken from all rings in one turn of the event loop. */
+const PACKETS_PER_TURN_MAX = 128;
+
+/** Descriptors that the workers use; they stay owned by the caller. */
+export interface ForwardingDescriptors {
+  readonly tunFd: number;
+  readonly tunnelFd: number;
+}
+
+/** Starts an egress and an ingress worker for each lane of the plan. */
+export function startForwarding(
+  request: ForwardingRequest,
+  descriptors: ForwardingDescriptors,
+  reactor: Reactor,
+): Promise<Forwarding> {
+  const running = new RunningForwarding(request, descriptors, reactor);
+  return running.started();
+}
+
+class RunningForwarding implements Forwarding {
+  readonly #request: ForwardingRequest;
+  readonly #reactor: Reactor;
+  readonly #stopFd = createEventFd();
+  readonly #wakeFd = createEventFd();
+  readonly #rings: readonly PacketRingConsumer[];
+  readonly #workers: readonly Worker[];
+  readonly #exits: readonly Promise<void>[];
+  #isStopping = false;
+  #turn: NodeJS.Immediate | undefined;
+
+  constructor(request: ForwardingRequest, descriptors: ForwardingDescriptors, reactor: Reactor) {
+    this.#request = request;
+    this.#reactor = reactor;
+    this.#rings = makeConsumers(request);
+    this.#workers = request.plan.lanes.flatMap((_, lane) =>
+      (["egress", "ingress"] as const).map((role) => this.#start(role, lane, descriptors)),
+    );
+    this.#exits = this.#workers.map((worker) => this.#watch(worker));
+    reactor.add(this.#wakeFd, EPOLLIN, () => this.#onWake());
+  }
+
+  /** Resolves when all workers run their loops. */
+  async started(): Promise<this> {
+    await Promise.all(
+      this.#workers.map(
+        (worker) => new Promise<void>((resolve) => worker.once("online", () => resolve())),
+      ),
+    );
+    this.#drain();
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    signalEventFd(this.#stopFd);
+    await Promise.all(this.#exits);
+    clearImmediate(this.#turn);
+    for (const ring of this.#rings) {
+      for (let item = ring.take(); item !== undefined; item = ring.take()) {
+        this.#request.onPacket(item);
+      }
+    }
+    this.#reactor.remove(this.#wakeFd);
+    closeEventFd(this.#wakeFd);
+    closeEventFd(this.#stopFd);
+  }
+
+  #start(
+    role: ForwardWorkerData["role"],
+    lane: number,
+    descriptors: ForwardingDescriptors,
+  ): Worker {
+    const { memory, plan, settings } = this.#request;
+    return startForwardWorker({
+      role,
+      lane,
+      buffer: memory,
+      plan,
+      settings,
+      ...descriptors,
+      stopFd: this.#stopFd,
+      wakeFd: this.#wakeFd,
+    });
+  }
+
+  #watch(worker: Worker): Promise<void> {
+    return new Promise((resolve) => {
+      worker.once("error", (error) => this.#request.onFailure(error));
+      worker.once("exit", (code) => {
+        if (!this.#isStopping) {
+          this.#request.onFailure(new Error(`a forwarding worker ended with status ${code}`));
+        }
+        resolve();
+      });
+    });
+  }
+
+  #onWake(): void {
+    drainEventFd(this.#wakeFd);
+    this.#drain();
+  }
+
+  /** Takes packets until the rings are empty, or goes on in the next turn of the event loop. */
+  #drain(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    let budget = PACKETS_PER_TURN_MAX;
+    for (const ring of this.#rings) {
+      budget -= this.#drainRing(ring, budget / this.#rings.length);
+    }
+    if (this.#isStopping) return;
+    const areAllAsleep = this.#rings.map((ring) => ring.sleep()).every((isAsleep) => isAsleep);
+    if (!areAllAsleep) this.#turn = setImmediate(() => this.#drain());
+  }
+
+  #drainRing(ring: PacketRingConsumer, countMax: number): number {
+    let count = 0;
+    while (count < countMax) {
+      const item = ring.take();
+      if (item === undefined) break;
+      this.#request.onPacket(item);
+      count++;
+    }
+    return count;
+  }
+}
+
+function makeConsumers({ memory, plan }: ForwardingRequest): PacketRingConsumer[] {
+  const { ringBytes, tunnelVersion } = plan.options;
+  const offsets = plan.lanes.flatMap((lane) => [lane.egressRingOffset, lane.ingressRingOffset]);
+  return offsets.map((offset) => new PacketRingConsumer(memory, offset, ringBytes, tunnelVersion));
+}

@@ -1,0 +1,163 @@
+/** The machine that the gateway runs on: joins the platform layer to the ports of control. */
+
+import { readFileSync } from "node:fs";
+import type {
+  ClientConnection,
+  ClientHandlers,
+  Closable,
+  FileText,
+  Machine,
+  TunInterface,
+  TunnelSocket,
+} from "../control/ports.js";
+import { monotonicMs, wallClockMs } from "../platform/clock.js";
+import { FileWatch } from "../platform/file-watch.js";
+import * as libc from "../platform/libc.js";
+import { allocateMemory } from "../platform/memory.js";
+import { interfaceMtu } from "../platform/network-interfaces.js";
+import { systemRandom } from "../platform/random.js";
+import type { Reactor } from "../platform/reactor.js";
+import { SeqpacketListener } from "../platform/seqpacket.js";
+import type { SeqpacketConnection } from "../platform/seqpacket-connection.js";
+import { openLmdbStore } from "../platform/store-lmdb.js";
+import { openTun } from "../platform/tun.js";
+import { readErrorQueue } from "../platform/udp-errors.js";
+import { openUdpSocket, queryPathMtu, sendTo } from "../platform/udp-socket.js";
+import { startForwarding } from "./forwarding.js";
+
+/** A full socket buffer is tried again this often before a packet of the slow path is lost. */
+const SEND_ATTEMPTS_MAX = 3;
+const PACKET_BYTES_MAX = 65_535;
+
+interface WithDescriptor {
+  readonly fd: number;
+}
+
+/** The real machine. `reactor` dispatches its events and stays owned by the caller. */
+export function systemMachine(reactor: Reactor): Machine {
+  return {
+    random: systemRandom(),
+    monotonicMs,
+    wallClockMs,
+    allocateShared,
+    openStore(directory, encodedVersion, gatewayVersion) {
+      const store = openLmdbStore({ directory, encodedVersion, gatewayVersion });
+      return { store, notices: store.notices };
+    },
+    interfaceMtu,
+    openTunnel,
+    openTun: openTunInterface,
+    startForwarding(request) {
+      const tunFd = (request.tun as TunInterface & WithDescriptor).fd;
+      const tunnelFd = (request.tunnel as TunnelSocket & WithDescriptor).fd;
+      return startForwarding(request, { tunFd, tunnelFd }, reactor);
+    },
+    listen: (path, handlers) => listen(reactor, path, handlers),
+    readText,
+    watchFile: (path, onChange) => new FileWatch(path, onChange),
+    every,
+  };
+}
+
+/** Pages of 64 KiB, WebAssembly core specification 2.5.5. */
+const WASM_PAGE_BYTES = 65_536;
+
+/** The part of the WebAssembly interface that shares memory. */
+declare const WebAssembly: {
+  Memory: new (descriptor: {
+    initial: number;
+    maximum: number;
+    shared: true;
+  }) => { readonly buffer: SharedArrayBuffer };
+};
+
+function allocateShared(bytes: number): SharedArrayBuffer {
+  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
+}
+
+const openTunnel: Machine["openTunnel"] = (bind, port) => {
+  const socket = openUdpSocket({ address: bind, port });
+  const tunnel: TunnelSocket & WithDescriptor = {
+    fd: socket.fd,
+    port: socket.port,
+    send(destination, destinationPort, payload) {
+      for (let attempt = 0; attempt < SEND_ATTEMPTS_MAX; attempt++) {
+        const result = sendTo(socket.fd, payload, destination, destinationPort);
+        if (result.ok) return "sent";
+        if (result.code === "EMSGSIZE") return "too-big";
+      }
+      return "failed";
+    },
+    pathMtu: (destination) => queryPathMtu(bind, destination, port),
+    takeErrors: () => readErrorQueue(socket.fd),
+    close: () => socket.close(),
+  };
+  return tunnel;
+};
+
+const openTunInterface: Machine["openTun"] = (request) => {
+  const device = openTun(request);
+  const buffer = allocateMemory(PACKET_BYTES_MAX);
+  const tun: TunInterface & WithDescriptor = {
+    fd: device.fd,
+    name: device.name,
+    warnings: device.warnings,
+    write(packet) {
+      if (packet.length > PACKET_BYTES_MAX) return false;
+      buffer.bytes.set(packet);
+      return libc.write(device.fd, buffer.address, packet.length) === packet.length;
+    },
+    close: () => device.close(),
+  };
+  return tun;
+};
+
+function listen(reactor: Reactor, path: string, handlers: ClientHandlers): Closable {
+  const clients = new Map<SeqpacketConnection, ClientConnection>();
+  let nextId = 1;
+  return new SeqpacketListener(
+    reactor,
+    { path },
+    {
+      onConnect(connection) {
+        const client: ClientConnection = {
+          id: nextId++,
+          credentials: connection.peer,
+          send: (message) => void connection.send(message),
+          close: () => connection.close(),
+        };
+        clients.set(connection, client);
+        handlers.onConnect(client);
+      },
+      onMessages(connection, messages) {
+        const client = clients.get(connection)!;
+        for (const { bytes, isTruncated } of messages) {
+          if (connection.isClosed) return;
+          handlers.onMessage(client, bytes, isTruncated);
+        }
+      },
+      onClose(connection, reason) {
+        const client = clients.get(connection)!;
+        clients.delete(connection);
+        handlers.onClose(client, reason);
+      },
+    },
+  );
+}
+
+function readText(path: string): FileText {
+  try {
+    return { kind: "text", text: readFileSync(path, "utf8") };
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    return code === "ENOENT" || code === "ENOTDIR"
+      ? { kind: "missing" }
+      : { kind: "unreadable", reason: code };
+  }
+}
+
+function every(intervalMs: number, work: () => void): Closable {
+  const timer = setInterval(work, intervalMs);
+  return { close: () => clearInterval(timer) };
+}
