@@ -37,6 +37,8 @@ import {
 } from "./fast-path.js";
 
 const HAND_OVER = -1;
+/** RFC 8200 5: every IPv6 path carries this. */
+const IPV6_MTU_MIN = 1280;
 /** RFC 3168 5: congestion experienced. */
 const ECN_CE = 3;
 const PEER_USABLE = PEER_IN_USE | PEER_SETTLED;
@@ -75,6 +77,7 @@ export class FastEgress {
     const destination = source + 4 * localWords;
     const remote = kernel.findByLocal(destination);
     if (remote === 0 || table.kind(remote) !== KIND_REMOTE) return 0;
+    if (length <= IPV6_MTU_MIN && this.#isNarrow(destination)) return 0;
     const remoteSequence = table.sequence(remote);
     const local = this.#findSender(source, destination);
     if (local === 0) return 0;
@@ -88,6 +91,12 @@ export class FastEgress {
     if (checksum === HAND_OVER || !table.isUnchanged(local, localSequence)) return 0;
     if (!table.isUnchanged(remote, remoteSequence)) return 0;
     return this.#commit(layer4, headerLength, checksum, local, remote);
+  }
+
+  /** An IPv6 destination whose small packets must be fragmentable (spec/tunnel.md 4.7). */
+  #isNarrow(destination: number): boolean {
+    const { control, words, localWords } = this.#memory;
+    return localWords === 4 && control.mayBeNarrow(words, destination >>> 2);
   }
 
   /** Reads an IPv4 header; false when it is not a plain one (spec/tunnel.md 3.1 steps 1-4). */

@@ -118,6 +118,8 @@ export class FastIngress {
     const source = (offset >>> 2) + 1;
     if (!memory.sameWords(source, sourceWord, contextWords) && !this.#isZero(source)) return false;
     if (!memory.isPublicKnown) return true;
+    // Only a forged datagram comes from ourselves (spec/tunnel.md 5).
+    if (memory.sameWords(sourceWord, memory.publicWord, contextWords)) return false;
     const destination = source + contextWords;
     const isOurs = memory.sameWords(destination, memory.publicWord, contextWords);
     return isOurs || this.#isZero(destination);

@@ -1,15 +1,21 @@
 /**
  * Control block: the few values that every forwarding worker reads, in shared memory.
  *
- * Layout, 64 bytes, little-endian words: w0 time in mapper seconds; w1 sequence of the public
- * address (odd while it is written); w4-w7 public address (IPv4 in the first 4 bytes, rest zero;
- * all zero: not known). Single writer: the main thread. A worker reads the time with one load and
- * copies the public address once per batch, under its sequence number.
+ * Layout, little-endian words: w0 time in mapper seconds; w1 sequence of the public address (odd
+ * while it is written); w4-w7 public address (IPv4 in the first 4 bytes, rest zero; all zero: not
+ * known); w16-w47 a set of bits, one for each hash of a local IPv6 destination behind a narrow path
+ * (spec/tunnel.md 4.7): a worker hands over small packets to an address whose bit is set, which may
+ * be one too many. Single writer: the main thread. A worker reads the time with one load and copies
+ * the public address once per batch, under its sequence number.
  */
 
 import type { IpAddress } from "../base/ip.js";
 
-export const CONTROL_BLOCK_BYTES = 64;
+const NARROW_WORDS = 32;
+const WORD_NARROW = 16;
+const NARROW_BITS = 32 * NARROW_WORDS;
+
+export const CONTROL_BLOCK_BYTES = 4 * (WORD_NARROW + NARROW_WORDS);
 
 const WORD_NOW_SECONDS = 0;
 const WORD_SEQUENCE = 1;
@@ -46,6 +52,26 @@ export class ControlBlock {
     Atomics.add(this.#words, WORD_SEQUENCE, 1);
   }
 
+  /** Main thread: replaces the set of IPv6 destinations behind a narrow path. */
+  setNarrowDestinations(addresses: Iterable<IpAddress>): void {
+    const bits = new Int32Array(NARROW_WORDS);
+    for (const address of addresses) {
+      const view = new DataView(address.bytes.slice().buffer);
+      const words = [0, 4, 8, 12].map((offset) => view.getInt32(offset, true));
+      const bit = narrowBit(words[0]!, words[1]!, words[2]!, words[3]!);
+      bits[bit >>> 5]! |= 1 << (bit & 31);
+    }
+    for (const [word, value] of bits.entries()) {
+      Atomics.store(this.#words, WORD_NARROW + word, value);
+    }
+  }
+
+  /** False when the IPv6 address at word `word` of `words` is surely not a narrow destination. */
+  mayBeNarrow(words: Int32Array, word: number): boolean {
+    const bit = narrowBit(words[word]!, words[word + 1]!, words[word + 2]!, words[word + 3]!);
+    return ((Atomics.load(this.#words, WORD_NARROW + (bit >>> 5)) >>> (bit & 31)) & 1) !== 0;
+  }
+
   /**
    * Copies the four words of the public address to `target` from word `targetWord`. Returns false,
    * with nothing promised about the target, when the main thread was writing.
@@ -57,4 +83,9 @@ export class ControlBlock {
     }
     return (sequence & 1) === 0 && Atomics.load(this.#words, WORD_SEQUENCE) === sequence;
   }
+}
+
+function narrowBit(a: number, b: number, c: number, d: number): number {
+  const mixed = Math.imul(Math.imul(a ^ b, 0x85ebca6b) ^ Math.imul(c ^ (d << 1), 0xc2b2ae35), 31);
+  return ((mixed ^ (mixed >>> 15) ^ d) >>> 0) % NARROW_BITS;
 }
