@@ -1,6 +1,6 @@
 /**
  * The LMDB file of the mapping store: opening with a check of everything in it, checkpoints, and
- * reading. Main thread; checkpoints commit on LMDB's writer thread.
+ * reading. Main thread; checkpoints are written by store-checkpoint-worker.ts.
  *
  * Keys are numbers: shelf index times 2^48 plus the key of the change, so that a shelf is one range
  * and the order is that of mapper/store.ts. Values carry a CRC-32 in front. One more entry, beyond
@@ -10,15 +10,8 @@
  * synchronised, then the meta page is written with O_DSYNC (seen with strace, lmdb-js 3.5).
  */
 
-import {
-  chmodSync,
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  rmSync,
-} from "node:fs";
+import { chmodSync, rmSync, statfsSync } from "node:fs";
+import { Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import { open, type RootDatabase } from "lmdb";
 import {
@@ -28,30 +21,25 @@ import {
   type StoredState,
   type StoreShelf,
 } from "../mapper/store.js";
+import { CRC_BYTES, DamagedStore, inspectStoreFile, PAGE_BYTES } from "./store-inspection.js";
+import { buildGroup } from "./store-journal.js";
 
 const SHELF_STEP = 2 ** 48;
 const EPOCH_KEY = 30 * SHELF_STEP;
-const CRC_BYTES = 4;
+/** A checkpoint of two megabytes writes each changed page anew, and those above it. */
+const FREE_BYTES_MIN = 256 << 10;
 const FILE_MODE = 0o660; // spec/mapper.md 6.1
-
-// Two meta pages at the start of the file; only what is needed to know how long it should be.
-const PAGE_BYTES = 4096;
-const META_MAGIC = 24;
-const META_LAST_PAGE = 144;
-const META_TRANSACTION = 152;
-const LMDB_MAGIC = 0xbeefc0de;
-
-/** The file is not what this program wrote. */
-export class DamagedStore extends Error {
-  override readonly name = "DamagedStore";
-}
 
 /** The LMDB half of the store. */
 export class StoreDatabase implements StoredState {
   private readonly environment: RootDatabase<Uint8Array, number>;
 
-  private constructor(environment: RootDatabase<Uint8Array, number>) {
+  private readonly path: string;
+  private worker: Worker | undefined;
+
+  private constructor(environment: RootDatabase<Uint8Array, number>, path: string) {
     this.environment = environment;
+    this.path = path;
   }
 
   /**
@@ -59,17 +47,15 @@ export class StoreDatabase implements StoredState {
    * DamagedStore, or Node's file errors.
    */
   static open(path: string): StoreDatabase {
-    repairLength(path);
+    inspectStoreFile(path);
     rmSync(`${path}-lock`, { force: true }); // readers of a process that has ended
     const environment = openEnvironment(path);
     try {
       chmodSync(path, FILE_MODE);
-      const database = new StoreDatabase(environment);
-      database.verify();
-      return database;
+      return new StoreDatabase(environment, path);
     } catch (error) {
       void environment.close();
-      throw isDamage(error) ? new DamagedStore(String(error)) : error;
+      throw error;
     }
   }
 
@@ -88,41 +74,91 @@ export class StoreDatabase implements StoredState {
   }
 
   /** Writes changes and the epoch in one transaction; durable when it resolves. */
-  async checkpoint(changes: Iterable<StoreChange>, epoch: number): Promise<void> {
-    await this.environment.transaction(() => this.apply(changes, epoch));
+  async checkpoint(changes: readonly StoreChange[], epoch: number): Promise<void> {
+    this.needSpace();
+    this.worker ??= startWorker(this.path);
+    const { worker } = this;
+    const group = buildGroup(epoch, 0, [changes]);
+    worker.ref();
+    const result = await new Promise<CheckpointResult>((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", (error) => {
+        this.worker = undefined; // the next checkpoint starts another one
+        reject(error);
+      });
+      worker.postMessage(group, [group.buffer as ArrayBuffer]);
+    });
+    worker.removeAllListeners("error");
+    worker.unref();
+    if (!result.ok) this.fail(result.message);
   }
 
-  /** As `checkpoint`, at once. */
-  checkpointNow(changes: Iterable<StoreChange>, epoch: number): void {
-    this.environment.transactionSync(() => this.apply(changes, epoch));
-  }
-
-  close(): Promise<void> {
-    return this.environment.close();
-  }
-
-  private apply(changes: Iterable<StoreChange>, epoch: number): void {
-    for (const { shelf, key, value } of changes) {
-      const full = STORE_SHELVES.indexOf(shelf) * SHELF_STEP + key;
-      if (value === undefined) this.environment.removeSync(full);
-      else this.environment.putSync(full, guarded(value));
+  /** As `checkpoint`, at once on this thread. */
+  checkpointNow(changes: readonly StoreChange[], epoch: number): void {
+    this.needSpace();
+    try {
+      this.environment.transactionSync(() => applyChanges(this.environment, changes, epoch));
+    } catch (error) {
+      this.fail(String(error));
     }
-    const stamp = new Uint8Array(4);
-    viewOf(stamp).setUint32(0, epoch, true);
-    this.environment.putSync(EPOCH_KEY, guarded(stamp));
   }
 
-  private verify(): void {
-    for (const { key, value } of this.environment.getRange({})) {
-      if (typeof key !== "number" || value.length <= CRC_BYTES) throw new DamagedStore("bad entry");
-      if (viewOf(value).getUint32(0, true) !== crc32(value.subarray(CRC_BYTES))) {
-        throw new DamagedStore(`wrong checksum of entry ${key}`);
-      }
+  /** Ends the worker and closes the file. */
+  async close(): Promise<void> {
+    const { worker } = this;
+    if (worker !== undefined) {
+      worker.ref();
+      const ended = new Promise((resolve) => worker.once("exit", resolve));
+      worker.postMessage(undefined);
+      await ended;
     }
+    await this.environment.close();
+  }
+
+  /** LMDB tells a full disk only as "input/output error", so the space is looked at here. */
+  private fail(message: string): never {
+    this.needSpace();
+    throw new Error(message);
+  }
+
+  private needSpace(): void {
+    const { bavail, bsize } = statfsSync(this.path);
+    if (bavail * bsize >= FREE_BYTES_MIN) return;
+    throw Object.assign(new Error("no space left on the device"), { code: "ENOSPC" });
   }
 }
 
-function openEnvironment(path: string): RootDatabase<Uint8Array, number> {
+/** What became of a checkpoint. */
+export type CheckpointResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly message: string };
+
+function startWorker(path: string): Worker {
+  const worker = new Worker(new URL("./store-checkpoint-worker.js", import.meta.url), {
+    workerData: { path },
+  });
+  worker.unref();
+  return worker;
+}
+
+/** Puts changes and the epoch into the transaction that is open. */
+export function applyChanges(
+  environment: RootDatabase<Uint8Array, number>,
+  changes: readonly StoreChange[],
+  epoch: number,
+): void {
+  for (const { shelf, key, value } of changes) {
+    const full = STORE_SHELVES.indexOf(shelf) * SHELF_STEP + key;
+    if (value === undefined) environment.removeSync(full);
+    else environment.putSync(full, guarded(value));
+  }
+  const stamp = new Uint8Array(4);
+  viewOf(stamp).setUint32(0, epoch, true);
+  environment.putSync(EPOCH_KEY, guarded(stamp));
+}
+
+/** Opens LMDB itself. Throws DamagedStore. */
+export function openEnvironment(path: string): RootDatabase<Uint8Array, number> {
   try {
     return open<Uint8Array, number>({
       path,
@@ -142,40 +178,6 @@ function isDamage(error: unknown): boolean {
   return (
     error instanceof DamagedStore || /MDB_(INVALID|CORRUPTED|PAGE|VERSION)/.test(String(error))
   );
-}
-
-/**
- * A file shorter than its meta page says would end the process with SIGBUS, since LMDB maps it
- * into memory: fill it up with zeros, which the check then finds. Throws DamagedStore when the
- * file has no meta page at all.
- */
-function repairLength(path: string): void {
-  const fd = openSync(path, "a+", FILE_MODE);
-  try {
-    const size = fstatSync(fd).size;
-    if (size === 0) return;
-    const head = new Uint8Array(2 * PAGE_BYTES);
-    readSync(fd, head, 0, head.length, 0);
-    const wanted = (lastPage(viewOf(head)) + 1) * PAGE_BYTES;
-    if (!(wanted <= 2 ** 46)) throw new DamagedStore("impossible length");
-    if (size < wanted) ftruncateSync(fd, wanted);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function lastPage(view: DataView): number {
-  let page: bigint | undefined;
-  let newest = -1n;
-  for (const start of [0, PAGE_BYTES]) {
-    if (view.getUint32(start + META_MAGIC, true) !== LMDB_MAGIC) continue;
-    const transaction = view.getBigUint64(start + META_TRANSACTION, true);
-    if (transaction <= newest) continue;
-    newest = transaction;
-    page = view.getBigUint64(start + META_LAST_PAGE, true);
-  }
-  if (page === undefined) throw new DamagedStore("no meta page");
-  return Number(page);
 }
 
 function guarded(value: Uint8Array): Uint8Array {

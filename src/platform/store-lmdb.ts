@@ -19,7 +19,8 @@ import {
   lockDataDirectory,
   syncDirectory,
 } from "./data-directory.js";
-import { DamagedStore, StoreDatabase } from "./store-database.js";
+import { StoreDatabase } from "./store-database.js";
+import { DamagedStore } from "./store-inspection.js";
 import {
   changesLength,
   GROUP_HEADER_BYTES,
@@ -213,7 +214,7 @@ export class LmdbStore implements MappingStore {
   }
 
   private takeOver(changes: ChangeMap, epoch: number): Promise<void> {
-    return this.database.checkpoint(changes.values(), epoch);
+    return this.database.checkpoint([...changes.values()], epoch);
   }
 
   /** A batch larger than a journal half goes into LMDB with everything before it. */

@@ -299,7 +299,7 @@ test("a full disk rejects commits, loses nothing, and the store recovers", {
 test("parseHalf() takes whole groups up to the first torn one, at every truncation", () => {
   const first = buildGroup(6, 0, [[put("page", 2 ** 40, 1, 2)], [put("meta", 1, 3)]]);
   const second = buildGroup(6, 1, [[{ shelf: "seen", key: 5, value: undefined }]]);
-  const half = Buffer.concat([first, second, new Uint8Array(50)]);
+  const half = new Uint8Array(Buffer.concat([first, second, new Uint8Array(50)]));
   assert.deepEqual(parseHalf(half), {
     epoch: 6,
     changes: [
