@@ -38,10 +38,12 @@ export interface DecapsulateContext extends TranslationScope {
   readonly nextIdentification: (destination: IpAddress) => number;
   /** `own-error`: an error the gateway made in tunnel form for one of its own hosts (6.1). */
   readonly roles: "remote" | "own-error";
+  /** The packet answers the gateway host itself: (`pub`, `gwref`) becomes `OWN` (5). */
+  readonly toGatewayHost?: boolean | undefined;
 }
 
 /** A packet for the local network. */
-export interface DecapsulatedPacket {
+export interface Decapsulated {
   readonly kind: "packet";
   readonly packet: Uint8Array;
   /** Contexts are resolved: none is all zero unless `pub` is. */
@@ -64,7 +66,7 @@ export interface GatewayPacket {
 }
 
 export type DecapsulateResult =
-  | DecapsulatedPacket
+  | Decapsulated
   | GatewayPacket
   | TranslationError
   | TranslationDrop
@@ -90,7 +92,9 @@ export function decapsulate(packet: Uint8Array, context: DecapsulateContext): De
   if (typeof tunnel === "string") return drop(tunnel);
   const { destination } = tunnel;
   const isRemote = context.roles === "remote";
-  if (isRemote && isGatewayAddress(context, destination)) return { kind: "to-gateway", tunnel };
+  if (isRemote && !context.toGatewayHost && isGatewayAddress(context, destination)) {
+    return { kind: "to-gateway", tunnel };
+  }
   const found = iprefToNative(context, destination, ROLES[context.roles].destination, false);
   if (found.status === "pending") return { kind: "pending" };
   if (found.status === "refused") {
@@ -192,7 +196,7 @@ function buildResult(
   payload: Uint8Array,
   narrowDestination: IpAddress | undefined,
   context: DecapsulateContext,
-): DecapsulatedPacket {
+): Decapsulated {
   const { tunnel, nativeDestination, ttl, part } = incoming;
   const { protocol, dontFragment, fragment } = tunnel;
   const needsIdentification =

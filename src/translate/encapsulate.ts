@@ -40,7 +40,7 @@ export interface EncapsulateContext extends TranslationScope {
 }
 
 /** A packet for the tunnel, and what sending it depends on. */
-export interface EncapsulatedPacket {
+export interface Encapsulated {
   readonly kind: "packet";
   readonly packet: Uint8Array;
   readonly source: IprefAddress;
@@ -56,7 +56,7 @@ export interface EncapsulatedPacket {
 }
 
 export type EncapsulateResult =
-  | EncapsulatedPacket
+  | Encapsulated
   | TranslationError
   | TranslationDrop
   | TranslationHold

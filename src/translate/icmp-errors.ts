@@ -5,6 +5,7 @@
 
 import { type IpAddress, isPacketUnicast } from "../base/ip.js";
 import { readWord, writeWord } from "../wire/checksum.js";
+import { DRAFT_RESERVED_OFFSET } from "../wire/draft-header.js";
 import { ICMP_HEADER_LENGTH, ICMP_MTU_OFFSET, ICMP_TYPE_OFFSET } from "../wire/icmp.js";
 import { buildIpv4, IPV4_HEADER_LENGTH } from "../wire/ipv4.js";
 import { buildIpv6, IPV6_HEADER_LENGTH, IPV6_MTU_MIN } from "../wire/ipv6.js";
@@ -58,11 +59,14 @@ export function mayAnswerNative(packet: Uint8Array, scope: AnswerScope): boolean
 
 /**
  * True when an error about this tunnel packet may be sent to its remote source (6.3). The packet
- * is as `acceptDatagram` left it. Borrows `packet`.
+ * is as `acceptDatagram` left it. Format D has no version number, so that anything may read as
+ * format D without contexts (2.3 row 4): only senders that write its reserved octet as they must
+ * (2.2) get an answer. Borrows `packet`.
  */
 export function mayAnswerTunnel(packet: Uint8Array, scope: AnswerScope): boolean {
   const tunnel = parseTunnelPacket(packet, scope.format, scope.settings.tunnelVersion);
   if (typeof tunnel === "string" || isGatewayAddress(scope, tunnel.source)) return false;
+  if (scope.format === "D" && packet[DRAFT_RESERVED_OFFSET] !== 0) return false;
   return isAnswerable(tunnel.protocol, tunnel.fragment, tunnel.payload, meaningInTunnel);
 }
 

@@ -40,6 +40,9 @@ import {
   writeWireReferenceInto,
 } from "./wire-reference.js";
 
+/** RES2: written as 0, ignored on input. */
+export const DRAFT_RESERVED_OFFSET = 1;
+
 const CONTEXT_UNSPECIFIED = 0;
 const CONTEXT_IPV4 = 4;
 const CONTEXT_IPV6 = 6;
