@@ -1,0 +1,52 @@
+/** What the slow path is given, and where its decisions go. */
+
+import type { AddressLookup } from "../base/address-lookup.js";
+import type { DropReason } from "../base/drop-reason.js";
+import type { IpAddress } from "../base/ip.js";
+import type { RandomSource } from "../base/random.js";
+import type { Reference } from "../base/reference.js";
+import type { TranslationSettings } from "../translate/settings.js";
+import type { RemoteGateways } from "./remote-gateways.js";
+
+/** What became of a datagram handed to the kernel. `too-big`: larger than the path allows. */
+export type SendResult = "sent" | "too-big" | "failed";
+
+/** Where the slow path's decisions go. All bytes are borrowed until return. */
+export interface SlowPathOutput {
+  /** Sends a tunnel packet from the tunnel port. */
+  sendTunnel(destination: IpAddress, port: number, packet: Uint8Array): SendResult;
+  /** Writes a native packet to the TUN device; false when the kernel refuses it. */
+  writeLocal(packet: Uint8Array): boolean;
+  /** Counts a dropped packet. */
+  drop(reason: DropReason): void;
+}
+
+/** The mapper as the slow path uses it. */
+export interface SlowPathLookup extends AddressLookup {
+  /**
+   * A remote host reached one of ours under this reference: answers carry it, also when the host
+   * has several (spec/mapper.md 3.8).
+   */
+  noteContact(host: IpAddress, encoded: IpAddress, reference: Reference): void;
+}
+
+/** Everything the slow path needs. */
+export interface SlowPathOptions {
+  readonly settings: TranslationSettings;
+  /** `pub` at the start; all zero when unknown. */
+  readonly publicAddress: IpAddress;
+  readonly lookup: SlowPathLookup;
+  readonly remotes: RemoteGateways;
+  readonly output: SlowPathOutput;
+  readonly random: RandomSource;
+  /** Our own UDP port. */
+  readonly tunnelPort: number;
+  /** Local IPv6 hosts whose path MTU is kept. */
+  readonly localHostsMax: number;
+  /** True for every address of the gateway host: no datagram from outside may bear one. */
+  readonly isOwnAddress: (address: IpAddress) => boolean;
+  /** Milliseconds of a monotonic clock. */
+  readonly nowMs: () => number;
+  /** Mapper seconds, the clock of the shared tables. */
+  readonly nowSeconds: () => number;
+}
