@@ -6,7 +6,7 @@
 import type { IpAddress } from "../base/ip.js";
 import { copyAddress, sameAddress } from "../base/ip.js";
 import { buildEchoRequest, readGatewayPacket } from "../translate/echo.js";
-import type { EncapsulatedPacket } from "../translate/encapsulate.js";
+import type { Encapsulated } from "../translate/encapsulate.js";
 import {
   type AnswerScope,
   buildNativeError,
@@ -128,7 +128,7 @@ export class GatewayAnswers {
   }
 
   /** Remembers what the gateway host itself sends, so that answers reach it. */
-  noteOwnFlow({ nativeSource, packet }: EncapsulatedPacket): void {
+  noteOwnFlow({ nativeSource, packet }: Encapsulated): void {
     const { settings, nowMs } = this.#options;
     if (!sameAddress(nativeSource, settings.ownEncoded)) return;
     const tunnel = parseTunnelPacket(packet, "G", settings.tunnelVersion);

@@ -12,8 +12,8 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { addressKey, copyAddress, type IpAddress, isUnspecified, sameAddress } from "../base/ip.js";
-import { type DecapsulatedPacket, decapsulate } from "../translate/decapsulate.js";
-import { type EncapsulatedPacket, encapsulate } from "../translate/encapsulate.js";
+import { type Decapsulated, decapsulate } from "../translate/decapsulate.js";
+import { type Encapsulated, encapsulate } from "../translate/encapsulate.js";
 import { fragmentIpv6, fragmentTunnel } from "../translate/fragment.js";
 import type { IcmpFragment } from "../translate/fragments-of-icmp.js";
 import { acceptDatagram } from "../translate/receive.js";
@@ -133,7 +133,7 @@ export class SlowPath {
     this.#countHeld(held);
   }
 
-  #outgoing(native: Uint8Array, result: EncapsulatedPacket): void {
+  #outgoing(native: Uint8Array, result: Encapsulated): void {
     const { nowMs } = this.#options;
     const { icmpFragment: part } = result;
     if (part !== undefined && this.#isRefused(part, this.#heldLocal)) return;
@@ -144,7 +144,7 @@ export class SlowPath {
     if (first !== undefined) this.#encapsulate(first, undefined);
   }
 
-  #send(native: Uint8Array, result: EncapsulatedPacket): void {
+  #send(native: Uint8Array, result: Encapsulated): void {
     const { source, destination, packet } = result;
     const pub = this.#publicAddress;
     if (!isUnspecified(pub)) {
@@ -156,7 +156,7 @@ export class SlowPath {
   }
 
   /** Steps 3 to 6 of spec/tunnel.md 7.4. */
-  #sendRouted(native: Uint8Array, result: EncapsulatedPacket): void {
+  #sendRouted(native: Uint8Array, result: Encapsulated): void {
     const { remotes, output, nowSeconds } = this.#options;
     const { context } = result.destination;
     let route = remotes.routeTo(context, nowSeconds());
@@ -179,7 +179,7 @@ export class SlowPath {
   /** The packet, or its fragments; undefined when it was dropped or its sender was told. */
   #fit(
     native: Uint8Array,
-    { packet, mayFragment, destination }: EncapsulatedPacket,
+    { packet, mayFragment, destination }: Encapsulated,
     bytesMax: number,
   ): readonly Uint8Array[] | undefined {
     if (packet.length <= bytesMax) return [packet];
@@ -257,7 +257,7 @@ export class SlowPath {
     this.#countHeld(this.#heldTunnel.hold(key, sender, arrival, arrival.packet.length, nowMs));
   }
 
-  #incoming(arrival: Arrival, result: DecapsulatedPacket): void {
+  #incoming(arrival: Arrival, result: Decapsulated): void {
     const { remotes, lookup, nowMs, settings } = this.#options;
     const { icmpFragment: part, nativeDestination, nativeSource, destination } = result;
     if (part !== undefined && this.#isRefused(part, this.#heldTunnel)) return;
@@ -272,7 +272,7 @@ export class SlowPath {
   }
 
   /** Writes a packet to the local network, in fragments where only the gateway can make them. */
-  #deliver({ packet, mayFragment, nativeDestination }: DecapsulatedPacket): void {
+  #deliver({ packet, mayFragment, nativeDestination }: Decapsulated): void {
     const { settings, nowMs } = this.#options;
     if (settings.localVersion === 4 || !mayFragment) return this.#write(packet);
     const mtu = this.#localMtu.get(nativeDestination, nowMs());
