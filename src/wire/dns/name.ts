@@ -45,6 +45,13 @@ export class Name {
 
   static readonly ROOT: Name = new Name(new Uint8Array(1));
 
+  /** The octets as characters, spelled as they are. */
+  get spelling(): string {
+    let text = "";
+    for (const octet of this.wire) text += OCTET_TEXT[octet]!;
+    return text;
+  }
+
   get isRoot(): boolean {
     return this.wire.length === 1;
   }
