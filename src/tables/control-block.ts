@@ -86,6 +86,11 @@ export class ControlBlock {
 }
 
 function narrowBit(a: number, b: number, c: number, d: number): number {
-  const mixed = Math.imul(Math.imul(a ^ b, 0x85ebca6b) ^ Math.imul(c ^ (d << 1), 0xc2b2ae35), 31);
-  return ((mixed ^ (mixed >>> 15) ^ d) >>> 0) % NARROW_BITS;
+  return mix(mix(mix(mix(0, a), b), c), d) % NARROW_BITS;
+}
+
+/** One word into a hash: high bits come down before the next word goes in. */
+function mix(hash: number, word: number): number {
+  const product = Math.imul(hash ^ word ^ (word >>> 16), 0x9e3779b1);
+  return (product ^ (product >>> 15)) >>> 0;
 }

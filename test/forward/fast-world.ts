@@ -383,3 +383,33 @@ export function makeDatagram(world: FastWorld, dice: Dice): TestDatagram {
   const port = dice.percent(4) ? 5555 : (peer?.port ?? 1045);
   return { packet: Uint8Array.from([...head, ...layer4]), source, port };
 }
+
+/** A whole UDP packet without checksum, with `length` octets of UDP. */
+export function buildUdp(source: IpAddress, destination: IpAddress, length: number): Uint8Array {
+  const header = new Uint8Array(source.version === 4 ? 20 : 40);
+  const view = new DataView(header.buffer);
+  const addresses = [...source.bytes, ...destination.bytes];
+  if (source.version === 4) {
+    header.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17]);
+    view.setUint16(2, 20 + length);
+    header.set(addresses, 12);
+  } else {
+    header.set([0x60, 0, 0, 0, 0, 0, 17, 64]);
+    view.setUint16(4, length);
+    header.set(addresses, 8);
+  }
+  const payload = new Uint8Array(length);
+  payload.set([1, 2, 3, 4, length >> 8, length & 255, 0x12, 0x34]);
+  return Uint8Array.from([...header, ...payload]);
+}
+
+/** A tunnel packet in format G that carries 12 octets of UDP. */
+export function buildDatagram(from: IprefAddress, to: IprefAddress, df: number): Uint8Array {
+  const code = Math.max(referenceCode(from.reference), referenceCode(to.reference));
+  const version = from.context.version << 4;
+  const references = [from, to].map(({ reference }) => [...wireReference(reference, 4 << code)]);
+  const head = [0x10 | (code << 2) | df, version, 64, 17];
+  const contexts = [...from.context.bytes, ...to.context.bytes];
+  const udp = [1, 2, 3, 4, 0, 12, 0x12, 0x34, 9, 9, 9, 9];
+  return Uint8Array.from([...head, ...contexts, ...references.flat(), ...udp]);
+}
