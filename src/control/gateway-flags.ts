@@ -341,7 +341,8 @@ export function gatewayUsage(): string {
   }
   lines.push(
     "",
-    "Signals: SIGHUP reads the hosts file again; SIGINT and SIGTERM stop the gateway.",
+    "Signals: SIGHUP reads the hosts file again, SIGUSR1 writes counters to the log, SIGINT and",
+    "SIGTERM stop the gateway.",
     "Exit status: 0 stopped on request, 2 bad flag, 69 a device or address is not to be had,",
     "74 the disk failed, 77 permission is missing, 78 the configuration cannot work, 1 others.",
   );

@@ -6,7 +6,7 @@
 import type { IpAddress, IpVersion } from "../base/ip.js";
 import type { RandomSource } from "../base/random.js";
 import type { FastPathSettings } from "../forward/fast-path.js";
-import type { SendResult } from "../forward/slow-path.js";
+import type { SendResult } from "../forward/slow-path-options.js";
 import type { MappingStore } from "../mapper/store.js";
 import type { ArenaPlan } from "../tables/arena.js";
 import type { RingPacket } from "../tables/packet-ring.js";
@@ -118,6 +118,8 @@ export interface Machine {
   openStore(folder: string, localVersion: IpVersion, tunnelVersion: IpVersion): OpenedStore;
   /** MTU of the interface with a prefix that contains the address. */
   interfaceMtu(address: IpAddress): number | undefined;
+  /** All addresses of the machine. */
+  ownAddresses(): readonly IpAddress[];
   openTunnel(bind: IpAddress, port: number): TunnelSocket;
   openTun(request: TunRequest): TunInterface;
   startForwarding(request: ForwardingRequest): Promise<Forwarding>;

@@ -93,6 +93,11 @@ export class SlowPath {
     }
   }
 
+  /** Drops the packets that wait for a mapping: to be called when a commit has failed. */
+  refuseWaiting(): void {
+    for (const _waiting of this.#waiting.takeAll()) this.#drop("mapping-storage");
+  }
+
   /** Counts what was held too long; to be called now and then. */
   housekeeping(): void {
     const nowMs = this.#options.nowMs();

@@ -5,13 +5,13 @@
 
 import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
-import { startGateway } from "../control/gateway.js";
+import { ConfigurationError, startGateway } from "../control/gateway.js";
 import { type GatewaySettings, parseGatewayFlags } from "../control/gateway-flags.js";
 import { Log } from "../control/log.js";
 import { Reactor } from "../platform/reactor.js";
 import { StoreError } from "../platform/store-lmdb.js";
 import { SystemCallError } from "../platform/system-error.js";
-import { EXIT_FAILED, EXIT_IO_ERROR, EXIT_OK } from "./exit-status.js";
+import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_IO_ERROR, EXIT_OK } from "./exit-status.js";
 import { systemMachine } from "./machine.js";
 
 /** Go's names of the signals, as the log has always shown them. */
@@ -45,12 +45,17 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
   const reactor = new Reactor();
   const gateway = await startGateway(settings, systemMachine(reactor), log);
   reload = () => gateway.reloadHosts();
+  const tell = () => {
+    for (const line of gateway.status()) log.info(line);
+  };
+  process.on("SIGUSR1", tell);
   const end = await Promise.race([requested, gateway.failure]);
   const isRequested = typeof end === "string";
   if (!isRequested) log.fatal(end.message);
   setTimeout(() => process.exit(isRequested ? EXIT_OK : EXIT_FAILED), STOP_TIME_MAX_MS).unref();
   await gateway.stop();
   reactor.close();
+  tell();
   log.flush(true);
   const cause = isRequested ? `signal(${SIGNAL_NAMES[end]})` : "fatal";
   log.info(`STOP ipref gateway: ${cause}`);
@@ -60,6 +65,7 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
 /** sysexits(3): 69 and 77 come with the system call's error, 74 with the store's. */
 function statusOf(error: unknown): number {
   if (error instanceof SystemCallError) return error.exitCode;
+  if (error instanceof ConfigurationError) return EXIT_CONFIGURATION;
   return error instanceof StoreError ? EXIT_IO_ERROR : EXIT_FAILED;
 }
 

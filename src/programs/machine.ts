@@ -14,7 +14,7 @@ import { monotonicMs, wallClockMs } from "../platform/clock.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";
 import { allocateMemory } from "../platform/memory.js";
-import { interfaceMtu } from "../platform/network-interfaces.js";
+import { interfaceMtu, listAddresses } from "../platform/network-interfaces.js";
 import { systemRandom } from "../platform/random.js";
 import type { Reactor } from "../platform/reactor.js";
 import { SeqpacketListener } from "../platform/seqpacket.js";
@@ -45,6 +45,7 @@ export function systemMachine(reactor: Reactor): Machine {
       return { store, notices: store.notices };
     },
     interfaceMtu,
+    ownAddresses: () => listAddresses().map(({ address }) => address),
     openTunnel,
     openTun: openTunInterface,
     startForwarding(request) {

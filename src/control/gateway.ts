@@ -1,0 +1,245 @@
+/**
+ * Life of one gateway (spec/mapper.md 7.2, 7.3): opens everything in order, joins the parts, and
+ * gives everything back in the opposite order. All mappings are restored before any socket opens,
+ * and the mapper socket opens last.
+ */
+
+import { formatIp, formatPrefix, isUnspecified } from "../base/ip.js";
+import { formatReference } from "../base/reference.js";
+import { Committer } from "../mapper/committer.js";
+import { Mapper } from "../mapper/mapper.js";
+import { startTimeBase, storeMismatch } from "../mapper/time-base.js";
+import { CleanUp } from "./clean-up.js";
+import type { GatewaySettings } from "./gateway-flags.js";
+import { HostsLoader } from "./hosts-loader.js";
+import type { Log } from "./log.js";
+import { startMapperSocket } from "./mapper-socket.js";
+import { ownEncodedAddress, PacketDesk } from "./packet-desk.js";
+import type { Machine, OpenedStore } from "./ports.js";
+import { makeSharedState, type SharedState } from "./shared-state.js";
+import { statusLines } from "./status-lines.js";
+import { tunMtuBytes } from "./tun-mtu.js";
+
+/** Ethernet; used when nothing is known of the public interface (spec/mapper.md 7.1). */
+const INTERFACE_MTU_DEFAULT = 1500;
+/** Clock of the shared tables, expiry, refresh and housekeeping. */
+const TICK_MS = 1000;
+
+/** A running gateway. */
+export interface Gateway {
+  /** Resolves when the gateway cannot go on. */
+  readonly failure: Promise<Error>;
+  /** Reads the hosts file again now. */
+  reloadHosts(): void;
+  /** Counters for the log. */
+  status(): readonly string[];
+  /** Gives everything back: takes nothing new, stores what is waiting, closes. */
+  stop(): Promise<void>;
+}
+
+/** What the parts of a gateway share. */
+interface Stage {
+  readonly settings: GatewaySettings;
+  readonly machine: Machine;
+  readonly log: Log;
+  readonly cleanUp: CleanUp;
+  readonly shared: SharedState;
+  readonly mapper: Mapper;
+  readonly nowSeconds: () => number;
+  readonly fail: (error: Error) => void;
+  /** Who waits for commits, in the order in which they are told. */
+  readonly settled: Set<(token: number, isStored: boolean) => void>;
+}
+
+/** Starts a gateway. What was opened is closed again when something fails. */
+export async function startGateway(
+  settings: GatewaySettings,
+  machine: Machine,
+  log: Log,
+): Promise<Gateway> {
+  const cleanUp = new CleanUp();
+  try {
+    let fail = (_error: Error) => {};
+    const failure = new Promise<Error>((resolve) => {
+      fail = resolve;
+    });
+    const stage = openMapper(settings, machine, log, cleanUp, fail);
+    const hosts = startHosts(stage);
+    let desk: PacketDesk | undefined;
+    if (!settings.isDevmode) desk = await startForwarding(stage);
+    startTick(stage, desk);
+    startSocket(stage);
+    describe(stage);
+    return {
+      failure,
+      reloadHosts: () => hosts?.load(),
+      status: () => statusLines(stage.shared.totals, stage.mapper.statistics()),
+      stop: () => cleanUp.run(),
+    };
+  } catch (error) {
+    await cleanUp.run();
+    throw error;
+  }
+}
+
+/** Store, shared memory, mapper: steps 4 and 5 of spec/mapper.md 7.2. */
+function openMapper(
+  settings: GatewaySettings,
+  machine: Machine,
+  log: Log,
+  cleanUp: CleanUp,
+  fail: (error: Error) => void,
+): Stage {
+  const { store, notices } = openStore(settings, machine);
+  for (const notice of notices) log.error(notice);
+  let drain = () => Promise.resolve();
+  cleanUp.add(async () => {
+    await drain();
+    await store.close();
+  });
+  const shared = makeSharedState(settings, machine.random, (bytes) =>
+    machine.allocateShared(bytes),
+  );
+  const state = store.load();
+  const { baseMs, startSeconds } = startTimeBase(state, machine.wallClockMs());
+  const startMs = machine.monotonicMs();
+  const nowSeconds = () => startSeconds + Math.floor((machine.monotonicMs() - startMs) / 1000);
+  shared.control.setNowSeconds(startSeconds);
+  const settled: Stage["settled"] = new Set();
+  const mapper: Mapper = new Mapper({
+    config: {
+      encodeNet: settings.encodeNet,
+      ownEncoded: ownEncodedAddress(settings.encodeNet),
+      publicAddress: settings.publicAddress,
+      gatewayReference: settings.gatewayReference,
+    },
+    table: shared.addresses,
+    random: machine.random,
+    nowSeconds,
+    timeBaseMs: baseMs,
+    onChangesWaiting: () => committer.kick(),
+    onSettled: (token, isStored) => {
+      for (const tell of settled) tell(token, isStored);
+    },
+    onEvent: ({ level, text }) => log[level](text),
+  });
+  const committer = new Committer(store, () => mapper);
+  mapper.restore(state);
+  drain = () => committer.drain();
+  return { settings, machine, log, cleanUp, shared, mapper, nowSeconds, fail, settled };
+}
+
+function openStore(settings: GatewaySettings, machine: Machine): OpenedStore {
+  const { dataFolder, localVersion, tunnelVersion } = settings;
+  const opened = machine.openStore(dataFolder, localVersion, tunnelVersion);
+  const mismatch = storeMismatch(opened.store.load(), localVersion, tunnelVersion);
+  if (mismatch === undefined) return opened;
+  void opened.store.close();
+  throw new ConfigurationError(
+    `Cannot use the mappings in ${dataFolder}: they are of ${mismatch}; ` +
+      "choose another -data directory or move them away",
+  );
+}
+
+/** The configuration is well-formed and cannot work here; exit status 78. */
+export class ConfigurationError extends Error {
+  override readonly name = "ConfigurationError";
+}
+
+function startHosts({ settings, mapper, machine, log, cleanUp }: Stage): HostsLoader | undefined {
+  if (settings.hostsFile === undefined) return undefined;
+  const hosts = new HostsLoader(settings.hostsFile, mapper, machine, log);
+  cleanUp.add(() => hosts.close());
+  hosts.start();
+  return hosts;
+}
+
+/** Tunnel socket, TUN device and workers: steps 8 to 10 of spec/mapper.md 7.2. */
+async function startForwarding(stage: Stage): Promise<PacketDesk> {
+  const { settings, machine, log, cleanUp, shared, mapper, nowSeconds } = stage;
+  const interfaceMtuBytes = findInterfaceMtu(settings, machine, log);
+  const tunnel = machine.openTunnel(settings.bind, settings.port);
+  cleanUp.add(() => tunnel.close());
+  const ownEncoded = ownEncodedAddress(settings.encodeNet);
+  const mtuBytes = tunMtuBytes(interfaceMtuBytes, settings.localVersion, settings.tunnelVersion);
+  const tun = machine.openTun({
+    address: ownEncoded,
+    prefixBits: settings.encodeNet.bits,
+    mtuBytes,
+  });
+  cleanUp.add(() => tun.close());
+  for (const warning of tun.warnings) log.warning(warning);
+  const desk = new PacketDesk({
+    ...{ settings, ownEncoded, interfaceMtuBytes, shared, tunnel, tun, machine, log, nowSeconds },
+    lookup: mapper,
+  });
+  stage.settled.add((_token, isStored) => {
+    if (isStored) desk.retryWaiting();
+    else desk.refuseWaiting();
+  });
+  cleanUp.add(() => stage.settled.clear());
+  const forwarding = await machine.startForwarding({
+    memory: shared.memory,
+    plan: shared.plan,
+    settings: {
+      localVersion: settings.localVersion,
+      tunnelVersion: settings.tunnelVersion,
+      decrementTtl: settings.decrementTtl,
+      // With -trace every packet takes the slow path, where it is shown.
+      carriesTcp: !settings.isTraced,
+      carriesUdp: !settings.isTraced,
+      carriesIcmp: !settings.isTraced,
+    },
+    tun,
+    tunnel,
+    onPacket: (item) => desk.take(item),
+    onFailure: stage.fail,
+  });
+  cleanUp.add(() => forwarding.stop());
+  log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`);
+  return desk;
+}
+
+/** spec/mapper.md 7.1, -gateway-ifc-mtu. */
+function findInterfaceMtu(settings: GatewaySettings, machine: Machine, log: Log): number {
+  if (settings.interfaceMtuBytes > 0) return settings.interfaceMtuBytes;
+  const isBound = !isUnspecified(settings.bind);
+  const address = isBound ? settings.bind : settings.publicAddress;
+  const found = isUnspecified(address) ? undefined : machine.interfaceMtu(address);
+  if (found !== undefined) return found;
+  log.warning(
+    `no interface with the address ${formatIp(address)}; assuming an MTU of ` +
+      `${INTERFACE_MTU_DEFAULT} (-gateway-ifc-mtu sets another)`,
+  );
+  return INTERFACE_MTU_DEFAULT;
+}
+
+function startTick(stage: Stage, desk: PacketDesk | undefined): void {
+  const { machine, cleanUp, shared, mapper, nowSeconds, log } = stage;
+  const timer = machine.every(TICK_MS, () => {
+    const now = nowSeconds();
+    shared.control.setNowSeconds(now);
+    mapper.sweep();
+    desk?.housekeeping();
+    log.flush();
+    log.tick("timer", `tick ${now}`);
+  });
+  cleanUp.add(() => timer.close());
+}
+
+function startSocket(stage: Stage): void {
+  const { settings, machine, log, mapper, cleanUp, settled, nowSeconds } = stage;
+  const socket = startMapperSocket({ settings, machine, log, mapper, nowSeconds });
+  settled.add((token, isStored) => socket.settled(token, isStored));
+  cleanUp.add(() => socket.close());
+}
+
+function describe({ settings, log }: Stage): void {
+  const pub = isUnspecified(settings.publicAddress) ? "unknown" : formatIp(settings.publicAddress);
+  log.info(
+    `gateway ${pub} + ${formatReference(settings.gatewayReference)}, bound to ` +
+      `${formatIp(settings.bind)} port ${settings.port}, encode net ` +
+      `${formatPrefix(settings.encodeNet)}`,
+  );
+  log.info(`mapper socket ${settings.mapperSocket}`);
+}

@@ -1,0 +1,182 @@
+/**
+ * The slow path at work: takes what the forwarding workers hand over, gives it to the slow path
+ * with everything that needs, and carries out what it decides. Main thread.
+ */
+
+import type { DropReason } from "../base/drop-reason.js";
+import { formatIp, type IpAddress, type IpPrefix, sameAddress } from "../base/ip.js";
+import { RemoteGateways } from "../forward/remote-gateways.js";
+import { SlowPath } from "../forward/slow-path.js";
+import type { SlowPathLookup, SlowPathOutput } from "../forward/slow-path-options.js";
+import { dropCounterIndex } from "../tables/counters.js";
+import {
+  RING_FROM_LOCAL,
+  RING_FROM_TUNNEL,
+  RING_SEND_TOO_BIG,
+  RING_SOCKET_ERROR,
+  type RingPacket,
+} from "../tables/packet-ring.js";
+import { DEFAULT_PROTOCOLS, type TranslationSettings } from "../translate/settings.js";
+import type { GatewaySettings } from "./gateway-flags.js";
+import type { Log } from "./log.js";
+import type { Machine, TunInterface, TunnelSocket } from "./ports.js";
+import type { SharedState } from "./shared-state.js";
+
+/** Addresses of the gateway host are read again after this time. */
+const OWN_ADDRESSES_LIFE_MS = 30_000;
+/** Octets of a packet shown by -trace. */
+const TRACE_BYTES = 64;
+
+/** Parts of the desk. */
+export interface PacketDeskParts {
+  readonly settings: GatewaySettings;
+  readonly ownEncoded: IpAddress;
+  /** Path MTU when the kernel knows no route. */
+  readonly interfaceMtuBytes: number;
+  readonly shared: SharedState;
+  readonly lookup: SlowPathLookup;
+  readonly tunnel: TunnelSocket;
+  readonly tun: TunInterface;
+  readonly machine: Pick<Machine, "random" | "monotonicMs" | "ownAddresses">;
+  readonly log: Log;
+  readonly nowSeconds: () => number;
+}
+
+/** Takes packets from workers. */
+export class PacketDesk {
+  readonly #parts: PacketDeskParts;
+  readonly #remotes: RemoteGateways;
+  readonly #slowPath: SlowPath;
+  #ownAddresses: readonly IpAddress[] = [];
+  #ownAddressesReadMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: PacketDeskParts) {
+    this.#parts = parts;
+    const { settings, tunnel, shared, machine, nowSeconds } = parts;
+    this.#remotes = new RemoteGateways({
+      table: shared.peers,
+      defaultPort: settings.remotePort,
+      pathMtu: (address) => tunnel.pathMtu(address) ?? parts.interfaceMtuBytes,
+    });
+    this.#slowPath = new SlowPath({
+      settings: translationSettings(settings, parts.ownEncoded),
+      publicAddress: settings.publicAddress,
+      lookup: parts.lookup,
+      remotes: this.#remotes,
+      output: this.#output(),
+      random: machine.random,
+      tunnelPort: tunnel.port,
+      localHostsMax: settings.localIpsMax,
+      isOwnAddress: (address) => this.#isOwnAddress(address),
+      nowMs: () => machine.monotonicMs(),
+      nowSeconds,
+    });
+  }
+
+  /** Handles one packet or message of a worker. Borrows its bytes. */
+  take(item: RingPacket): void {
+    const { log } = this.#parts;
+    if (item.kind === RING_FROM_LOCAL) {
+      if (log.isTraced) log.trace(`local ${hexDump(item.packet)}`);
+      this.#slowPath.fromLocal(item.packet);
+    } else if (item.kind === RING_FROM_TUNNEL) {
+      if (log.isTraced) {
+        log.trace(`tunnel from ${formatIp(item.address)}:${item.port} ${hexDump(item.packet)}`);
+      }
+      this.#slowPath.fromTunnel(item.packet, item.address, item.port);
+    } else if (item.kind === RING_SEND_TOO_BIG) this.#sentTooBig(item);
+    else if (item.kind === RING_SOCKET_ERROR) this.#readErrors();
+  }
+
+  /** A commit is durable: packets that waited for it go on. */
+  retryWaiting(): void {
+    this.#slowPath.retryWaiting();
+  }
+
+  /** A commit has failed: packets that waited for it are dropped and counted. */
+  refuseWaiting(): void {
+    this.#slowPath.refuseWaiting();
+  }
+
+  /** About once a second. */
+  housekeeping(): void {
+    this.#slowPath.housekeeping();
+  }
+
+  #output(): SlowPathOutput {
+    const { tunnel, tun, shared, log } = this.#parts;
+    return {
+      sendTunnel: (destination, port, packet) => {
+        if (log.isTraced) log.trace(`send ${formatIp(destination)}:${port} ${hexDump(packet)}`);
+        return tunnel.send(destination, port, packet);
+      },
+      writeLocal: (packet) => {
+        if (log.isTraced) log.trace(`write ${hexDump(packet)}`);
+        return tun.write(packet);
+      },
+      drop: (reason: DropReason) => {
+        shared.counters.add(dropCounterIndex(reason), 1);
+        if (log.isDebugged("fwd")) log.debug("fwd", `drop: ${reason}`);
+      },
+    };
+  }
+
+  /**
+   * The kernel refused a packet of a worker: the path has become narrower. The route shrinks, and
+   * what comes next takes the slow path, which fragments or tells the sender.
+   */
+  #sentTooBig({ address, packet }: RingPacket): void {
+    const { nowSeconds, shared } = this.#parts;
+    this.#remotes.refreshPathMtu(address, packet.length, nowSeconds());
+    shared.counters.drop("send-failed");
+  }
+
+  #readErrors(): void {
+    const { tunnel, nowSeconds, log } = this.#parts;
+    for (const { kind, destination, mtuBytes } of tunnel.takeErrors()) {
+      if (log.isDebugged("gw")) log.debug("gw", `${formatIp(destination)}: ${kind} ${mtuBytes}`);
+      if (kind !== "message-too-big" || mtuBytes === 0) continue;
+      this.#remotes.notePathMtu(destination, mtuBytes, nowSeconds());
+    }
+  }
+
+  #isOwnAddress(address: IpAddress): boolean {
+    const { machine, settings } = this.#parts;
+    const nowMs = machine.monotonicMs();
+    if (nowMs - this.#ownAddressesReadMs >= OWN_ADDRESSES_LIFE_MS) {
+      this.#ownAddresses = [...machine.ownAddresses(), settings.publicAddress, settings.bind];
+      this.#ownAddressesReadMs = nowMs;
+    }
+    return this.#ownAddresses.some((own) => sameAddress(own, address));
+  }
+}
+
+/** What translation has to know. */
+export function translationSettings(
+  settings: GatewaySettings,
+  ownEncoded: IpAddress,
+): TranslationSettings {
+  return {
+    localVersion: settings.localVersion,
+    tunnelVersion: settings.tunnelVersion,
+    encodeNet: settings.encodeNet,
+    ownEncoded,
+    gatewayReference: settings.gatewayReference,
+    decrementTtl: settings.decrementTtl,
+    protocols: DEFAULT_PROTOCOLS,
+    dropCongestionMarks: true,
+  };
+}
+
+/** The gateway's own encoded address: the network with its last byte set to 1 (mapper.md 3.5). */
+export function ownEncodedAddress({ address }: IpPrefix): IpAddress {
+  const bytes = address.bytes.slice();
+  bytes[bytes.length - 1] = 1;
+  return { version: address.version, bytes };
+}
+
+function hexDump(packet: Uint8Array): string {
+  const shown = packet.subarray(0, TRACE_BYTES);
+  const hex = Array.from(shown, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return `${packet.length} octets: ${hex}${packet.length > TRACE_BYTES ? " ..." : ""}`;
+}

@@ -1,0 +1,30 @@
+/** Counters as lines for the log: on SIGUSR1 and at the end. Counters that are zero are left out. */
+
+import { DROP_REASONS, type DropReason } from "../base/drop-reason.js";
+import type { MapperStatistics } from "../mapper/status.js";
+import type { CounterReader } from "../tables/counters.js";
+
+/** What is told, most important first. */
+export function statusLines(totals: CounterReader, mapper: MapperStatistics): readonly string[] {
+  return [
+    direction("to tunnel", "egress", totals),
+    direction("from tunnel", "ingress", totals),
+    `mappings: ${mapper.remoteHosts} remote hosts, ${mapper.localHosts} local hosts, ` +
+      `${mapper.created} made, ${mapper.expired} expired, ${mapper.records} records in all`,
+    ...dropLines(totals),
+  ];
+}
+
+function direction(label: string, role: "egress" | "ingress", totals: CounterReader): string {
+  const packets = totals.total(`${role}-packets`);
+  const octets = totals.total(`${role}-bytes`);
+  const slow = totals.total(`${role}-slow-path`);
+  return `${label}: ${packets} packets fast (${octets} octets), ${slow} the slow way`;
+}
+
+function dropLines(totals: CounterReader): string[] {
+  return DROP_REASONS.flatMap(({ name, meaning }) => {
+    const count = totals.drops(name as DropReason);
+    return count === 0 ? [] : [`dropped ${name}: ${count} (${meaning})`];
+  });
+}
