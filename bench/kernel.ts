@@ -1,0 +1,235 @@
+// Kernel benchmark: nanoseconds per packet of the fast path, without system calls.
+//
+// One worker's memory with many mappings. Each round puts fresh headers into a batch of packet
+// slots and translates them; the time of putting them there is measured alone and subtracted.
+// "near" uses one pair of hosts all the time, "far" a random pair of many (cold caches).
+
+import { type IpAddress, type IpVersion, parseIp } from "../src/base/ip.js";
+import { randomBelow, seededRandom } from "../src/base/random.js";
+import { writeReferenceInto } from "../src/base/reference.js";
+import { FastEgress } from "../src/forward/fast-egress.js";
+import { FastIngress } from "../src/forward/fast-ingress.js";
+import { FastPathMemory } from "../src/forward/fast-path.js";
+import { KIND_LOCAL, KIND_REMOTE } from "../src/tables/address-table.js";
+import { AddressTableWriter } from "../src/tables/address-table-writer.js";
+import { BATCH_PACKETS_MAX, planArena, slabLayout, slotPacketOffset } from "../src/tables/arena.js";
+import { ControlBlock } from "../src/tables/control-block.js";
+import { PeerTableWriter } from "../src/tables/peer-table.js";
+import type { BenchOptions } from "./main.js";
+
+const LAYER4_BYTES = 1380;
+/** Bytes put into a slot each round: enough for any header and the start of TCP. */
+const HEAD_BYTES = 128;
+const PORT = 1045;
+
+interface Result {
+  readonly name: string;
+  readonly nanoseconds: number;
+}
+
+/** A gateway with `pairs` hosts and as many remote hosts behind one remote gateway. */
+class BenchWorld {
+  readonly bytes: Uint8Array;
+  readonly #local: IpVersion;
+  readonly #tunnel: IpVersion;
+  readonly #pairs: number;
+  readonly #plan;
+  readonly #buffer: SharedArrayBuffer;
+  readonly #peer: IpAddress;
+  readonly #public: IpAddress;
+
+  constructor(local: IpVersion, tunnel: IpVersion, pairs: number) {
+    this.#local = local;
+    this.#tunnel = tunnel;
+    this.#pairs = pairs;
+    const size = { recordsMax: 2 * pairs + 16, peersMax: 1024, lanes: 1, ringBytes: 65_536 };
+    const versions = { localVersion: local, tunnelVersion: tunnel };
+    this.#plan = planArena({ ...size, ...versions, hashSeed: 4711 });
+    this.#buffer = new SharedArrayBuffer(this.#plan.totalBytes);
+    this.bytes = new Uint8Array(this.#buffer);
+    this.#peer = parseIp(tunnel === 4 ? "198.51.100.1" : "2001:db8::1")!;
+    this.#public = parseIp(tunnel === 4 ? "203.0.113.5" : "2001:db8::2")!;
+    this.#fill();
+  }
+
+  #fill(): void {
+    const { controlOffset, peersOffset, addressesOffset, options } = this.#plan;
+    const control = new ControlBlock(this.#buffer, controlOffset);
+    control.setPublicAddress(this.#public);
+    control.setNowSeconds(1);
+    const peers = new PeerTableWriter(this.#buffer, peersOffset, options.peersMax);
+    const entry = peers.insert(this.#peer);
+    peers.setPort(entry, PORT);
+    peers.setPacketBytesMax(entry, 9000);
+    peers.setVerified(entry, true);
+    peers.setSettled(entry, true);
+    const table = new AddressTableWriter(this.#buffer, addressesOffset, options);
+    const key = new Uint8Array(48);
+    const view = new DataView(key.buffer);
+    const fields = { flags: 0, lastUsedSeconds: 0 };
+    for (let pair = 0; pair < this.#pairs; pair++) {
+      key.fill(0);
+      key.set(this.#host(pair));
+      writeReferenceInto(key, 32, this.#reference(pair, 1n));
+      table.insert({ ...fields, kind: KIND_LOCAL, hint: 0 }, view, 0);
+      key.set(this.#encoded(pair));
+      key.set(this.#peer.bytes, 16);
+      writeReferenceInto(key, 32, this.#reference(pair, 2n));
+      table.insert({ ...fields, kind: KIND_REMOTE, hint: entry }, view, 0);
+    }
+  }
+
+  #host(pair: number): Uint8Array {
+    return this.#numbered("172.16.0.0", "2001:db8:b::", pair);
+  }
+
+  #encoded(pair: number): Uint8Array {
+    return this.#numbered("10.240.0.0", "fd00:eaea::", pair);
+  }
+
+  #numbered(ipv4: string, ipv6: string, number: number): Uint8Array {
+    const bytes = parseIp(this.#local === 4 ? ipv4 : ipv6)!.bytes.slice();
+    const end = bytes.length;
+    bytes.set([number >> 16, (number >> 8) & 255, number & 255], end - 3);
+    if (this.#local === 4) bytes[1]! += number >> 16;
+    return bytes;
+  }
+
+  #reference(pair: number, side: bigint): bigint {
+    return (side << 60n) + 0xabcdef01n * BigInt(pair + 1);
+  }
+
+  /** Native headers of the packets of `pairs`, with the start of TCP. */
+  native(pair: number): Uint8Array {
+    const head = new Uint8Array(HEAD_BYTES);
+    const view = new DataView(head.buffer);
+    const addresses = [...this.#host(pair), ...this.#encoded(pair)];
+    if (this.#local === 4) {
+      head.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6]);
+      view.setUint16(2, 20 + LAYER4_BYTES);
+      head.set(addresses, 12);
+    } else {
+      head.set([0x60, 0, 0, 0, 0, 0, 6, 64]);
+      view.setUint16(4, LAYER4_BYTES);
+      head.set(addresses, 8);
+    }
+    return this.#withTcp(head, this.#local === 4 ? 20 : 40);
+  }
+
+  /** The same packet on its way back in the tunnel. */
+  tunnel(pair: number): Uint8Array {
+    const head = new Uint8Array(HEAD_BYTES);
+    head.set([0x19, this.#tunnel << 4, 64, 6, ...this.#peer.bytes, ...this.#public.bytes]);
+    const context = this.#peer.bytes.length;
+    writeReferenceInto(head, 4 + 2 * context, this.#reference(pair, 2n));
+    writeReferenceInto(head, 20 + 2 * context, this.#reference(pair, 1n));
+    return this.#withTcp(head, this.tunnelHeaderBytes);
+  }
+
+  #withTcp(head: Uint8Array, at: number): Uint8Array {
+    head[at + 12] = 0x50;
+    head[at + 16] = 0x12;
+    return head;
+  }
+
+  get tunnelHeaderBytes(): number {
+    return this.#tunnel === 4 ? 44 : 68;
+  }
+
+  get nativeHeaderBytes(): number {
+    return this.#local === 4 ? 20 : 40;
+  }
+
+  /** Translates packet `slot`; throws when the fast path does not take it. */
+  translator(role: "egress" | "ingress"): { place: (slot: number) => number; run: Run } {
+    const lane = this.#plan.lanes[0]!;
+    const base = role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset;
+    const slab = slabLayout(base);
+    const { localVersion, tunnelVersion } = this.#plan.options;
+    const memory = new FastPathMemory(this.#buffer, this.#plan, base);
+    memory.refresh();
+    const carries = { carriesTcp: true, carriesUdp: true, carriesIcmp: true };
+    const settings = { localVersion, tunnelVersion, decrementTtl: false, ...carries };
+    const place = (slot: number): number => slotPacketOffset(slab, slot);
+    if (role === "egress") {
+      const fast = new FastEgress(memory, settings);
+      const length = this.nativeHeaderBytes + LAYER4_BYTES;
+      return { place, run: (offset) => fast.translate(offset, length) };
+    }
+    const fast = new FastIngress(memory, settings, seededRandom(1));
+    const source = slab.socketAddressesOffset + 8;
+    this.bytes.set(this.#peer.bytes, source);
+    const length = this.tunnelHeaderBytes + LAYER4_BYTES;
+    return { place, run: (offset) => fast.translate(offset, length, source, PORT) };
+  }
+}
+
+type Run = (offset: number) => number;
+
+function measure(
+  world: BenchWorld,
+  role: "egress" | "ingress",
+  heads: readonly Uint8Array[],
+  rounds: number,
+): number {
+  const { place, run } = world.translator(role);
+  const offsets = Array.from({ length: BATCH_PACKETS_MAX }, (_, slot) => place(slot));
+  const pass = (translates: boolean): number => {
+    let next = 0;
+    const start = process.hrtime.bigint();
+    for (let round = 0; round < rounds; round++) {
+      for (const offset of offsets) {
+        world.bytes.set(heads[next]!, offset);
+        next = next + 1 === heads.length ? 0 : next + 1;
+      }
+      if (!translates) continue;
+      for (const offset of offsets) {
+        if (run(offset) === 0) throw new Error(`the fast path did not take a packet (${role})`);
+      }
+    }
+    return Number(process.hrtime.bigint() - start) / (rounds * BATCH_PACKETS_MAX);
+  };
+  pass(true); // warms up
+  pass(false);
+  return pass(true) - pass(false);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
+}
+
+/** Runs all combinations; prints a table unless `json`. */
+export async function run(options: BenchOptions): Promise<object> {
+  const rounds = options.quick ? 100 : 5000;
+  const pairs = options.quick ? 1000 : 100_000;
+  const random = seededRandom(1);
+  const results: Result[] = [];
+  for (const local of [4, 6] as const) {
+    for (const tunnel of [4, 6] as const) {
+      const world = new BenchWorld(local, tunnel, pairs);
+      const order = Array.from({ length: 4096 }, () => randomBelow(random, pairs));
+      for (const role of ["egress", "ingress"] as const) {
+        const head = (pair: number) =>
+          role === "egress" ? world.native(pair) : world.tunnel(pair);
+        for (const [spread, chosen] of [
+          ["near", [0]],
+          ["far", order],
+        ] as const) {
+          const heads = chosen.map(head);
+          const times = Array.from({ length: options.runs }, () =>
+            measure(world, role, heads, rounds),
+          );
+          const name = `${role}, local IPv${local}, tunnel IPv${tunnel}, ${spread}`;
+          results.push({ name, nanoseconds: Math.round(median(times)) });
+        }
+      }
+    }
+  }
+  if (!options.json) {
+    console.log(`Fast path, nanoseconds per packet, ${pairs} host pairs`);
+    for (const { name, nanoseconds } of results) {
+      console.log(`  ${name.padEnd(44)}${String(nanoseconds).padStart(6)} ns`);
+    }
+  }
+  return { pairs, results };
+}
