@@ -3,7 +3,7 @@
  * reading. Main thread; checkpoints are written by store-checkpoint-worker.ts.
  *
  * Keys are numbers: shelf index times 2^48 plus the key of the change, so that a shelf is one range
- * and the order is that of mapper/store.ts. Values carry a CRC-32 in front. One more entry, beyond
+ * and the order is that of mapper/store.ts. Values carry a CRC-32 and their key in front. One more entry, beyond
  * all shelves, holds the last journal epoch that the file contains.
  *
  * `overlappingSync: false` makes a commit durable when it resolves: the pages are written and
@@ -12,7 +12,6 @@
 
 import { chmodSync, rmSync, statfsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { crc32 } from "node:zlib";
 import { open, type RootDatabase } from "lmdb";
 import {
   STORE_SHELVES,
@@ -21,7 +20,13 @@ import {
   type StoredState,
   type StoreShelf,
 } from "../mapper/store.js";
-import { CRC_BYTES, DamagedStore, inspectStoreFile, PAGE_BYTES } from "./store-inspection.js";
+import {
+  DamagedStore,
+  GUARD_BYTES,
+  guardValue,
+  inspectStoreFile,
+  PAGE_BYTES,
+} from "./store-inspection.js";
 import { buildGroup } from "./store-journal.js";
 
 const SHELF_STEP = 2 ** 48;
@@ -62,14 +67,14 @@ export class StoreDatabase implements StoredState {
   /** Last journal epoch that the file contains. */
   get epoch(): number {
     const value = this.environment.get(EPOCH_KEY);
-    return value === undefined ? 0 : viewOf(value).getUint32(CRC_BYTES, true);
+    return value === undefined ? 0 : viewOf(value).getUint32(GUARD_BYTES, true);
   }
 
   /** Entries of a shelf in ascending order of keys. */
   *entries(shelf: StoreShelf): Iterable<StoredEntry> {
     const start = STORE_SHELVES.indexOf(shelf) * SHELF_STEP;
     for (const { key, value } of this.environment.getRange({ start, end: start + SHELF_STEP })) {
-      yield { key: key - start, value: value.subarray(CRC_BYTES) };
+      yield { key: key - start, value: value.subarray(GUARD_BYTES) };
     }
   }
 
@@ -150,11 +155,11 @@ export function applyChanges(
   for (const { shelf, key, value } of changes) {
     const full = STORE_SHELVES.indexOf(shelf) * SHELF_STEP + key;
     if (value === undefined) environment.removeSync(full);
-    else environment.putSync(full, guarded(value));
+    else environment.putSync(full, guardValue(full, value));
   }
   const stamp = new Uint8Array(4);
   viewOf(stamp).setUint32(0, epoch, true);
-  environment.putSync(EPOCH_KEY, guarded(stamp));
+  environment.putSync(EPOCH_KEY, guardValue(EPOCH_KEY, stamp));
 }
 
 /** Opens LMDB itself. Throws DamagedStore. */
@@ -178,13 +183,6 @@ function isDamage(error: unknown): boolean {
   return (
     error instanceof DamagedStore || /MDB_(INVALID|CORRUPTED|PAGE|VERSION)/.test(String(error))
   );
-}
-
-function guarded(value: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(CRC_BYTES + value.length);
-  bytes.writeUInt32LE(crc32(value), 0);
-  bytes.set(value, CRC_BYTES);
-  return bytes;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

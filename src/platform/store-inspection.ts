@@ -14,11 +14,14 @@
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import * as lmdb from "lmdb";
 
 export const PAGE_BYTES = 4096;
-/** Bytes of the CRC-32 in front of each value of the main tree. */
-export const CRC_BYTES = 4;
+/** In front of each value of the main tree: CRC-32 4, key 8. */
+export const GUARD_BYTES = 12;
+const GUARD_KEY = 4;
 
+const PAGE_TRANSACTION = 8;
 const PAGE_FLAGS = 18;
 const PAGE_LOWER = 20;
 const PAGE_UPPER = 22;
@@ -45,6 +48,9 @@ const NODE_FLAGS = 4;
 const NODE_KEY_SIZE = 6;
 const NODE_HEADER_BYTES = 8;
 const NODE_BIG_DATA = 0x01;
+
+/** Decodes a stored key; exported by lmdb-js, but missing from its declarations. */
+const { bufferToKeyValue } = lmdb as unknown as { bufferToKeyValue(key: Buffer): unknown };
 
 /** The file is not what this program wrote. */
 export class DamagedStore extends Error {
@@ -76,9 +82,12 @@ class Inspection {
   private readonly fd: number;
   private readonly meta: DataView;
   private readonly lastPage: number;
+  private readonly transaction: bigint;
   private readonly visited: Uint8Array;
   private readonly levels: DataView[] = [];
   private entryCount = 0;
+  private lastKey: Buffer | undefined;
+  private floor: Buffer | undefined;
 
   constructor(fd: number) {
     this.fd = fd;
@@ -87,6 +96,7 @@ class Inspection {
     const sizePages = Math.ceil(fstatSync(fd).size / PAGE_BYTES);
     need(lastPage < BigInt(sizePages), `it has ${sizePages} pages of ${lastPage + 1n}`);
     this.lastPage = Number(lastPage);
+    this.transaction = this.meta.getBigUint64(META_TRANSACTION, true);
     this.visited = new Uint8Array(this.lastPage + 1);
   }
 
@@ -115,19 +125,30 @@ class Inspection {
     const lower = page.getUint16(PAGE_LOWER, true);
     const upper = page.getUint16(PAGE_UPPER, true);
     need(lower <= upper && upper <= PAGE_BYTES - PAGE_HEADER_BYTES, `page ${number} is malformed`);
-    let previous = -1;
     for (let index = 0; index < lower >> 1; index++) {
       const node = nodeOffset(page, index);
       need(node + NODE_HEADER_BYTES + keySize(page, node) <= PAGE_BYTES, "a node leaves its page");
-      // The first key of a branch page is empty and stands for "less than all".
-      const isOrdered = isLeaf || index > 1;
-      if (isMain && isOrdered && previous >= 0) {
-        need(keysAscend(page, previous, node), `keys of page ${number} are out of order`);
-      }
-      previous = node;
+      if (isMain) this.checkOrder(keyOf(page, node), isLeaf, index);
       if (isLeaf) this.checkLeafNode(page, node, isMain);
       else this.walkPage(childPage(page, node), depth - 1, isMain);
     }
+  }
+
+  /**
+   * Keys ascend through all leaves; the key of a branch lies above all leaves before it and not
+   * above those after it. The first key of a branch page is empty and stands for "less than all".
+   */
+  private checkOrder(key: Buffer, isLeaf: boolean, index: number): void {
+    if (!isLeaf && index === 0) return;
+    const isAbove = this.lastKey === undefined || Buffer.compare(this.lastKey, key) < 0;
+    need(isAbove, "keys are out of order");
+    if (!isLeaf) {
+      this.floor = Buffer.from(key);
+      return;
+    }
+    need(this.floor === undefined || Buffer.compare(this.floor, key) <= 0, "keys are misplaced");
+    this.floor = undefined;
+    this.lastKey = Buffer.from(key);
   }
 
   private checkLeafNode(page: DataView, node: number, isMain: boolean): void {
@@ -139,7 +160,7 @@ class Inspection {
     const value = isBig
       ? this.readOverflow(Number(page.getBigUint64(data, true)), lengthBytes)
       : new Uint8Array(page.buffer, page.byteOffset + data, lengthBytes);
-    if (isMain) need(isIntact(value), "a value has a wrong checksum");
+    if (isMain) need(isIntact(value, keyOf(page, node)), "a value has a wrong checksum");
   }
 
   private readPage(number: number, depth: number): DataView {
@@ -147,7 +168,7 @@ class Inspection {
     const page = this.levels[depth];
     this.visit(number);
     readFully(this.fd, viewBytes(page), number * PAGE_BYTES);
-    need(page.getBigUint64(0, true) === BigInt(number), `page ${number} has a wrong number`);
+    this.checkOrigin(page, number);
     return page;
   }
 
@@ -157,9 +178,16 @@ class Inspection {
     const bytes = new Uint8Array(PAGE_HEADER_BYTES + lengthBytes);
     readFully(this.fd, bytes, number * PAGE_BYTES);
     const view = new DataView(bytes.buffer);
-    need(view.getBigUint64(0, true) === BigInt(number), `page ${number} has a wrong number`);
+    this.checkOrigin(view, number);
     need((view.getUint16(PAGE_FLAGS, true) & FLAG_OVERFLOW) !== 0, `page ${number} is no overflow`);
     return bytes.subarray(PAGE_HEADER_BYTES);
+  }
+
+  /** A page knows its number and the transaction that wrote it. */
+  private checkOrigin(page: DataView, number: number): void {
+    need(page.getBigUint64(0, true) === BigInt(number), `page ${number} has a wrong number`);
+    const transaction = page.getBigUint64(PAGE_TRANSACTION, true);
+    need(transaction <= this.transaction, `page ${number} is of a later transaction`);
   }
 
   private visit(number: number): void {
@@ -204,18 +232,24 @@ function childPage(page: DataView, node: number): number {
   return low + page.getUint16(node + NODE_FLAGS, true) * 0x1_0000_0000;
 }
 
-function keysAscend(page: DataView, first: number, second: number): boolean {
-  return Buffer.compare(keyOf(page, first), keyOf(page, second)) < 0;
-}
-
 function keyOf(page: DataView, node: number): Buffer {
   return Buffer.from(page.buffer, page.byteOffset + node + NODE_HEADER_BYTES, keySize(page, node));
 }
 
-function isIntact(value: Uint8Array): boolean {
-  if (value.length <= CRC_BYTES) return false;
-  const stored = new DataView(value.buffer, value.byteOffset).getUint32(0, true);
-  return stored === crc32(value.subarray(CRC_BYTES));
+function isIntact(value: Uint8Array, key: Buffer): boolean {
+  if (value.length <= GUARD_BYTES) return false;
+  const view = new DataView(value.buffer, value.byteOffset);
+  if (view.getUint32(0, true) !== crc32(value.subarray(GUARD_KEY))) return false;
+  return view.getFloat64(GUARD_KEY, true) === bufferToKeyValue(key);
+}
+
+/** A value as it is stored: in front its CRC-32 and its key, which the CRC covers. */
+export function guardValue(key: number, value: Uint8Array): Uint8Array {
+  const bytes = Buffer.allocUnsafe(GUARD_BYTES + value.length);
+  bytes.writeDoubleLE(key, GUARD_KEY);
+  bytes.set(value, GUARD_BYTES);
+  bytes.writeUInt32LE(crc32(bytes.subarray(GUARD_KEY)), 0);
+  return bytes;
 }
 
 function viewBytes(view: DataView): Uint8Array {
