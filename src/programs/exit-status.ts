@@ -3,6 +3,8 @@
 export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
+/** EX_NOINPUT: an input file cannot be read or is not in its format. */
+export const EXIT_NO_INPUT = 66;
 /** EX_UNAVAILABLE: a device, an address or a socket is not to be had. */
 export const EXIT_UNAVAILABLE = 69;
 /** EX_IOERR: the disk failed or is full. */
