@@ -175,6 +175,7 @@ export class Mapper implements AddressLookup {
   /**
    * The same on bytes, without garbage for known mappings. Gateway and reference are read from
    * `view`; RESOLVE_FOUND fills the address into `target`. RESOLVE_PENDING sets `pendingToken`.
+   * Without `mayCreate` a missing mapping is refused.
    */
   resolveInto(
     view: DataView,
@@ -182,6 +183,7 @@ export class Mapper implements AddressLookup {
     referenceOffset: number,
     target: Uint8Array,
     targetOffset: number,
+    mayCreate = true,
   ): number {
     const key = this.#key;
     key.bytes.fill(0, 0, KEY_REFERENCE);
@@ -195,7 +197,7 @@ export class Mapper implements AddressLookup {
     const { table } = this.#records;
     const known = table.findRemote(key.view, KEY_CONTEXT, KEY_REFERENCE);
     if (known === 0 && !this.#isResolvable()) return RESOLVE_REFUSED;
-    const number = this.#remote.resolve(key);
+    const number = this.#remote.resolve(key, mayCreate);
     if (typeof number !== "number") {
       this.#lastRefusal = number;
       this.#core.refuse(number);

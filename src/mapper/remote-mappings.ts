@@ -80,7 +80,7 @@ export class RemoteMappings {
    * record number, whose batch is 0 when the address may be told; or why there is none. `key` holds
    * context and reference.
    */
-  resolve(key: RecordKey): number | DropReason {
+  resolve(key: RecordKey, mayCreate: boolean): number | DropReason {
     const { records, contexts, nowSeconds } = this.#core.parts;
     const number = this.#find(key);
     if (number !== 0) {
@@ -88,6 +88,7 @@ export class RemoteMappings {
       contexts.setContacted(records.contexts[number]!);
       const isProvisional = (records.flags(number) & FLAG_PROVISIONAL) !== 0;
       if (!records.isHidden(number) && !records.isActive(number, nowSeconds())) {
+        if (!mayCreate) return "mapping-rate";
         this.#core.revive(number, false);
       } else if (isProvisional) {
         this.#core.confirm(number);
@@ -95,13 +96,14 @@ export class RemoteMappings {
       } else if (!records.isHidden(number)) this.#core.use(number);
       return number;
     }
+    if (!mayCreate) return "mapping-rate";
     const context = contexts.numberOf(key.bytes, KEY_CONTEXT, this.#contextBytes);
     if (!contexts.mayResolve(context, this.#core.spaceSize)) {
       if (!this.#sweeper.reclaim(KIND_REMOTE, context, nowSeconds())) {
         contexts.releaseIfEmpty(context);
         return "mapping-quota";
       }
-      return this.resolve(key);
+      return this.resolve(key, mayCreate);
     }
     contexts.setContacted(context);
     return this.#make(key, context, 0, 0);
