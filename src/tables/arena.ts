@@ -42,6 +42,8 @@ const TOTAL_BYTES_MAX = 2 ** 31;
 const MESSAGE_BYTES = 64;
 const SCATTER_BYTES = 16;
 const SOCKET_ADDRESS_BYTES = 32;
+/** Control data of one message: one cmsghdr of 16 bytes and one number. */
+const CONTROL_BYTES = 32;
 const POLL_BYTES = 64;
 const SCRATCH_BYTES = 256;
 
@@ -57,6 +59,8 @@ export interface SlabLayout {
   readonly scatterOffset: number;
   /** BATCH_PACKETS_MAX socket addresses of 32 bytes. */
   readonly socketAddressesOffset: number;
+  /** BATCH_PACKETS_MAX blocks of control data of 32 bytes. */
+  readonly controlOffset: number;
   /** BATCH_PACKETS_MAX slots of SLOT_BYTES, headroom first. */
   readonly slotsOffset: number;
   readonly endOffset: number;
@@ -69,14 +73,16 @@ export function slabLayout(baseOffset: number): SlabLayout {
   const messagesOffset = scratchOffset + SCRATCH_BYTES;
   const scatterOffset = messagesOffset + BATCH_PACKETS_MAX * MESSAGE_BYTES;
   const socketAddressesOffset = scatterOffset + BATCH_PACKETS_MAX * SCATTER_BYTES;
-  const addressesEnd = socketAddressesOffset + BATCH_PACKETS_MAX * SOCKET_ADDRESS_BYTES;
-  const slotsOffset = alignUp(addressesEnd, CACHE_LINE_BYTES);
+  const controlOffset = socketAddressesOffset + BATCH_PACKETS_MAX * SOCKET_ADDRESS_BYTES;
+  const controlEnd = controlOffset + BATCH_PACKETS_MAX * CONTROL_BYTES;
+  const slotsOffset = alignUp(controlEnd, CACHE_LINE_BYTES);
   return {
     pollOffset,
     scratchOffset,
     messagesOffset,
     scatterOffset,
     socketAddressesOffset,
+    controlOffset,
     slotsOffset,
     endOffset: slotsOffset + BATCH_PACKETS_MAX * SLOT_BYTES,
   };
