@@ -203,12 +203,11 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
 /** spec/mapper.md 7.1, -gateway-ifc-mtu. */
 function findInterfaceMtu(settings: GatewaySettings, machine: Machine, log: Log): number {
   if (settings.interfaceMtuBytes > 0) return settings.interfaceMtuBytes;
-  const isBound = !isUnspecified(settings.bind);
-  const address = isBound ? settings.bind : settings.publicAddress;
+  const address = isUnspecified(settings.bind) ? settings.publicAddress : settings.bind;
   const found = isUnspecified(address) ? undefined : machine.interfaceMtu(address);
   if (found !== undefined) return found;
   log.warning(
-    `no interface with the address ${formatIp(address)}; assuming an MTU of ` +
+    `public interface not found by ${formatIp(address)}; assuming an MTU of ` +
       `${INTERFACE_MTU_DEFAULT} (-gateway-ifc-mtu sets another)`,
   );
   return INTERFACE_MTU_DEFAULT;
@@ -228,8 +227,8 @@ function startTick(stage: Stage, desk: PacketDesk | undefined): void {
 }
 
 function startSocket(stage: Stage): void {
-  const { settings, machine, log, mapper, cleanUp, settled, nowSeconds } = stage;
-  const socket = startMapperSocket({ settings, machine, log, mapper, nowSeconds });
+  const { settings, machine, log, mapper, cleanUp, settled } = stage;
+  const socket = startMapperSocket({ settings, machine, log, mapper });
   settled.add((token, isStored) => socket.settled(token, isStored));
   cleanUp.add(() => socket.close());
 }

@@ -21,7 +21,7 @@ function makeProgram(finish: (status: number) => void): Command {
     .version(readVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this text")
     .addHelpText("after", EXIT_HELP)
-    .configureHelp({ showGlobalOptions: false })
+    .enablePositionalOptions()
     .exitOverride();
   addDemo(program, finish);
   addTest(program, finish);
@@ -94,7 +94,6 @@ function addPassedThrough(program: Command, finish: (status: number) => void): v
         );
       });
   }
-  program.enablePositionalOptions();
 }
 
 function readVersion(): string {
