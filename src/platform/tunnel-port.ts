@@ -207,8 +207,9 @@ export class TunnelSocketPort implements TunnelPort {
     // Only the last packet may be shorter (udp(7), UDP_SEGMENT).
     while (size < most && lengths[first + size - 1] === length) {
       const next = first + size;
-      total += lengths[next]!;
-      const fits = lengths[next]! <= length && total <= GROUP_BYTES_MAX;
+      const added = lengths[next]!;
+      total += added;
+      const fits = added > 0 && added <= length && total <= GROUP_BYTES_MAX;
       if (!fits || ports[next] !== ports[first] || !this.#sameGateway(first, next)) break;
       size++;
     }
