@@ -271,7 +271,7 @@ test("packets marked CE are dropped, as the setting says", () => {
   assert.equal(SITES.a.fromLocal(packet).verdict, "accept");
 });
 
-test("IPv6 packets to a narrow destination go with IF and without DF up to 1280 octets (4.7)", () => {
+test("small IPv6 packets to a narrow destination go with IF and without DF (4.7)", () => {
   const send = (length: number) =>
     encapsulate(udp(SITES_6.atA, length), {
       ...SITES_6.a.scope("G"),

@@ -57,9 +57,10 @@ const ALSO: readonly { readonly name: RegExp; readonly verdicts: readonly string
   { name: /\/different-quoted-hosts(-same-version)?$/, verdicts: ["drop"] },
   { name: /^drops\/.*\/decap\/tunnel-icmp-3-3$/, verdicts: ["accept"] },
   {
-    name: /^drops\/.*\/encap\/icmp-(proto-unreachable|source-route-failed|host-prohibited|beyond-scope|source-policy)$/,
+    name: /^drops\/.*\/encap\/icmp-(proto-unreachable|source-route-failed|host-prohibited)$/,
     verdicts: ["accept"],
   },
+  { name: /^drops\/.*\/encap\/icmp-(beyond-scope|source-policy)$/, verdicts: ["accept"] },
   { name: /^drops\/l6-.*\/encap\/fragment-reserved-/, verdicts: ["accept"] },
   { name: /^drops\/l4-.*\/encap\/options-(router-alert|record-route)$/, verdicts: ["accept"] },
   { name: /^drops\/.*\/decap\/tcp-12-bytes/, verdicts: ["drop"] },

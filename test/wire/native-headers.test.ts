@@ -10,7 +10,8 @@ import { buildIpv6, parseIpv6 } from "../../src/wire/ipv6.js";
 /** The native packets of spec/tunnel.md 3.4. */
 const IPV4 = fromHex("45000020000040003f11b7c10ae0c807ac10051414e90007000c880970696e67")!;
 const IPV6 = fromHex(
-  "60000000000c113ffd00eaea00000000000000000000595120010db8000b0000000000000000002814e90007000c9cec70696e67",
+  "60000000000c113ffd00eaea000000000000000000005951" +
+    "20010db8000b0000000000000000002814e90007000c9cec70696e67",
 )!;
 
 test("parseIpv4() reads the packet of 3.4 and buildIpv4() writes it", () => {
