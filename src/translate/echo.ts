@@ -5,7 +5,8 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import type { IprefAddress } from "../base/reference.js";
-import { readWord, sumBytes, writeWord } from "../wire/checksum.js";
+import { readU16, writeU16 } from "../wire/bytes.js";
+import { sumBytes } from "../wire/checksum.js";
 import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
@@ -49,7 +50,7 @@ export function readGatewayPacket(tunnel: TunnelPacket, format: TunnelFormat): G
   }
   if (tunnel.fragment !== undefined) return { kind: "drop", reason: "tunnel-bad-echo" };
   if (payload.length < ICMP_HEADER_LENGTH) return { kind: "drop", reason: "icmp-too-short" };
-  const meaning = meaningInTunnel(readWord(payload, ICMP_TYPE_OFFSET));
+  const meaning = meaningInTunnel(readU16(payload, ICMP_TYPE_OFFSET));
   if (meaning !== "echo-request" && meaning !== "echo-reply") {
     return { kind: "drop", reason: "tunnel-to-gateway" };
   }
@@ -64,8 +65,8 @@ export function readGatewayPacket(tunnel: TunnelPacket, format: TunnelFormat): G
 
 function readEcho(payload: Uint8Array): EchoFields {
   return {
-    identifier: readWord(payload, ICMP_IDENTIFIER_OFFSET),
-    sequence: readWord(payload, ICMP_SEQUENCE_OFFSET),
+    identifier: readU16(payload, ICMP_IDENTIFIER_OFFSET),
+    sequence: readU16(payload, ICMP_SEQUENCE_OFFSET),
     data: payload.subarray(ICMP_HEADER_LENGTH),
   };
 }
@@ -95,8 +96,8 @@ function buildEcho(
 ): Uint8Array {
   const message = new Uint8Array(ICMP_HEADER_LENGTH + data.length);
   message[ICMP_TYPE_OFFSET] = type;
-  writeWord(message, ICMP_IDENTIFIER_OFFSET, identifier);
-  writeWord(message, ICMP_SEQUENCE_OFFSET, sequence);
+  writeU16(message, ICMP_IDENTIFIER_OFFSET, identifier);
+  writeU16(message, ICMP_SEQUENCE_OFFSET, sequence);
   message.set(data, ICMP_HEADER_LENGTH);
   writeIcmpChecksum(message, undefined);
   const header = { source, destination, ttl: OWN_TTL, protocol: PROTOCOL_ICMP };

@@ -6,7 +6,7 @@
 
 import type { IpAddress } from "../base/ip.js";
 import type { IprefAddress } from "../base/reference.js";
-import { readWord } from "../wire/checksum.js";
+import { readU16 } from "../wire/bytes.js";
 import { ICMP_HEADER_LENGTH, ICMP_TYPE_OFFSET } from "../wire/icmp.js";
 import { IPV6_MTU_MIN } from "../wire/ipv6.js";
 import { isLaterFragment, type NativePacket, PROTOCOL_ICMP } from "../wire/packet-fields.js";
@@ -173,6 +173,6 @@ function isSmallIpv6({ native, nativeLength }: Outgoing): boolean {
 function isIcmpError({ native, protocol }: Outgoing): boolean {
   if (protocol !== PROTOCOL_ICMP || isLaterFragment(native.fragment)) return false;
   if (native.payload.length < ICMP_HEADER_LENGTH) return false;
-  const meaning = meaningInNative(readWord(native.payload, ICMP_TYPE_OFFSET), native.version);
+  const meaning = meaningInNative(readU16(native.payload, ICMP_TYPE_OFFSET), native.version);
   return meaning !== undefined && isErrorMeaning(meaning);
 }

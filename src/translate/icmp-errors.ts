@@ -4,7 +4,7 @@
  */
 
 import { type IpAddress, isPacketUnicast } from "../base/ip.js";
-import { readWord, writeWord } from "../wire/checksum.js";
+import { readU16, writeU16 } from "../wire/bytes.js";
 import { DRAFT_RESERVED_OFFSET } from "../wire/draft-header.js";
 import { ICMP_HEADER_LENGTH, ICMP_MTU_OFFSET, ICMP_TYPE_OFFSET } from "../wire/icmp.js";
 import { buildIpv4, IPV4_HEADER_LENGTH } from "../wire/ipv4.js";
@@ -80,7 +80,7 @@ function isAnswerable(
   if (isLaterFragment(fragment)) return false;
   if (protocol !== PROTOCOL_ICMP) return true;
   if (payload.length < ICMP_HEADER_LENGTH) return false;
-  const meaning = meaningOf(readWord(payload, ICMP_TYPE_OFFSET));
+  const meaning = meaningOf(readU16(payload, ICMP_TYPE_OFFSET));
   return meaning !== undefined && !isErrorMeaning(meaning);
 }
 
@@ -174,8 +174,8 @@ export function buildTunnelError(
 /** An error with its checksum still to be made. */
 function errorMessage(word: number, mtu: number, quote: Uint8Array): Uint8Array {
   const message = new Uint8Array(ICMP_HEADER_LENGTH + quote.length);
-  writeWord(message, ICMP_TYPE_OFFSET, word);
-  writeWord(message, ICMP_MTU_OFFSET, mtu);
+  writeU16(message, ICMP_TYPE_OFFSET, word);
+  writeU16(message, ICMP_MTU_OFFSET, mtu);
   message.set(quote, ICMP_HEADER_LENGTH);
   return message;
 }

@@ -4,15 +4,8 @@
  */
 
 import type { DropReason } from "../base/drop-reason.js";
-import {
-  addSums,
-  invertSum,
-  pseudoHeaderSum,
-  readWord,
-  subtractSums,
-  sumBytes,
-  writeWord,
-} from "../wire/checksum.js";
+import { readU16, writeU16 } from "../wire/bytes.js";
+import { addSums, invertSum, pseudoHeaderSum, subtractSums, sumBytes } from "../wire/checksum.js";
 import {
   ICMP_CHECKSUM_OFFSET,
   ICMP_EXTENDED_QUOTE_MIN,
@@ -61,7 +54,7 @@ export function translateIcmp(input: Layer4Input): Layer4Result {
   if (input.depth === 0) return dropped("icmp-nested-too-deep");
   if (isLaterFragment(input.fragment)) return translated(payload.slice());
   if (payload.length < ICMP_HEADER_LENGTH) return dropped("icmp-too-short");
-  const word = readWord(payload, ICMP_TYPE_OFFSET);
+  const word = readU16(payload, ICMP_TYPE_OFFSET);
   const isOutgoing = input.direction === "to-tunnel";
   const meaning = isOutgoing ? meaningInNative(word, input.localVersion) : meaningInTunnel(word);
   if (meaning === undefined) return dropped("icmp-type-not-supported");
@@ -75,8 +68,8 @@ export function translateIcmp(input: Layer4Input): Layer4Result {
 /** spec/tunnel.md 4.4 step 6: only type, code and checksum change. */
 function translateEcho(input: Layer4Input, newWord: number): Layer4Result {
   const { payload } = input;
-  let sum = invertSum(readWord(payload, ICMP_CHECKSUM_OFFSET));
-  sum = subtractSums(sum, readWord(payload, ICMP_TYPE_OFFSET));
+  let sum = invertSum(readU16(payload, ICMP_CHECKSUM_OFFSET));
+  sum = subtractSums(sum, readU16(payload, ICMP_TYPE_OFFSET));
   if (input.localVersion === 6) {
     const length = echoLength(input);
     if (length === undefined) return { kind: "hold" };
@@ -85,8 +78,8 @@ function translateEcho(input: Layer4Input, newWord: number): Layer4Result {
     sum = input.direction === "to-tunnel" ? subtractSums(sum, header) : addSums(sum, header);
   }
   const copy = payload.slice();
-  writeWord(copy, ICMP_TYPE_OFFSET, newWord);
-  writeWord(copy, ICMP_CHECKSUM_OFFSET, invertSum(addSums(sum, newWord)));
+  writeU16(copy, ICMP_TYPE_OFFSET, newWord);
+  writeU16(copy, ICMP_CHECKSUM_OFFSET, invertSum(addSums(sum, newWord)));
   return translated(copy);
 }
 
@@ -104,8 +97,8 @@ function translateError(input: Layer4Input, meaning: IcmpMeaning, newWord: numbe
   const mtu = meaning === "too-big" ? translateMtu(input, quote) : NO_MTU;
   if (typeof mtu === "string") return dropped(mtu);
   const message = new Uint8Array(ICMP_HEADER_LENGTH + quote.packet.length);
-  writeWord(message, ICMP_TYPE_OFFSET, newWord);
-  writeWord(message, ICMP_MTU_OFFSET, mtu.announced);
+  writeU16(message, ICMP_TYPE_OFFSET, newWord);
+  writeU16(message, ICMP_MTU_OFFSET, mtu.announced);
   message.set(quote.packet, ICMP_HEADER_LENGTH);
   writeIcmpChecksum(message, isIcmpv6Made(input) ? input.addressSum : undefined);
   const isNarrow = isIcmpv6Made(input) && meaning === "too-big" && mtu.exact < IPV6_MTU_MIN;
@@ -124,11 +117,11 @@ function isIcmpv6Made(input: Layer4Input): boolean {
  * the sum of its addresses; undefined for ICMP and for the tunnel. Fills two octets of `message`.
  */
 export function writeIcmpChecksum(message: Uint8Array, addressSum: number | undefined): void {
-  writeWord(message, ICMP_CHECKSUM_OFFSET, 0);
+  writeU16(message, ICMP_CHECKSUM_OFFSET, 0);
   const header =
     addressSum === undefined ? 0 : pseudoHeaderSum(addressSum, message.length, PROTOCOL_ICMPV6);
   const sum = sumBytes(message, 0, message.length, header);
-  writeWord(message, ICMP_CHECKSUM_OFFSET, invertSum(sum));
+  writeU16(message, ICMP_CHECKSUM_OFFSET, invertSum(sum));
 }
 
 /** The quoted packet: at most 576 octets, without RFC 4884 padding and extension (4.5, 4.6). */
@@ -151,19 +144,19 @@ function quoteEnd({ payload, localVersion }: Layer4Input): number {
   if (quoteLength < ICMP_EXTENDED_QUOTE_MIN || end > payload.length) return payload.length;
   const announced =
     localVersion === 4
-      ? readWord(payload, ICMP_HEADER_LENGTH + IPV4_LENGTH_OFFSET)
-      : readWord(payload, ICMP_HEADER_LENGTH + IPV6_LENGTH_OFFSET) + IPV6_HEADER_LENGTH;
+      ? readU16(payload, ICMP_HEADER_LENGTH + IPV4_LENGTH_OFFSET)
+      : readU16(payload, ICMP_HEADER_LENGTH + IPV6_LENGTH_OFFSET) + IPV6_HEADER_LENGTH;
   return Math.min(end, ICMP_HEADER_LENGTH + announced);
 }
 
 /** spec/tunnel.md 4.7. */
 function translateMtu(input: Layer4Input, quote: TranslatedQuote): NativeMtu | DropReason {
   const { payload, localVersion: version, format } = input;
-  const mtu = readWord(payload, ICMP_MTU_OFFSET);
+  const mtu = readU16(payload, ICMP_MTU_OFFSET);
   if (input.direction === "to-native") {
     return mtuToNative(mtu, version, format, quote) ?? "icmp-bad-mtu";
   }
-  if (version === 6 && readWord(payload, MTU_UPPER_OFFSET) !== 0) return "icmp-bad-mtu";
+  if (version === 6 && readU16(payload, MTU_UPPER_OFFSET) !== 0) return "icmp-bad-mtu";
   const native = version === 4 && mtu === 0 ? plateauBelow(quote.nativeLength) : mtu;
   const exact = mtuToTunnel(native, version, format, quote);
   return exact === undefined ? "icmp-bad-mtu" : { exact, announced: exact };

@@ -4,15 +4,8 @@
  * them in. Every function takes the layer-4 data by loan and answers with a translated copy.
  */
 
-import {
-  addSums,
-  invertSum,
-  pseudoHeaderSum,
-  readWord,
-  subtractSums,
-  sumBytes,
-  writeWord,
-} from "../wire/checksum.js";
+import { readU16, writeU16 } from "../wire/bytes.js";
+import { addSums, invertSum, pseudoHeaderSum, subtractSums, sumBytes } from "../wire/checksum.js";
 import {
   isLaterFragment,
   isWholeDatagram,
@@ -51,16 +44,16 @@ export function translateTcp(input: Layer4Input): Layer4Result {
  * skips it; out of the tunnel it is computed anew where the whole segment is there (4.2).
  */
 function adjustTcp(segment: Uint8Array, position: number, input: Layer4Input): void {
-  const stored = readWord(segment, position);
+  const stored = readU16(segment, position);
   if (input.direction === "to-tunnel") {
     const checksum = invertSum(subtractSums(invertSum(stored), input.addressSum));
-    writeWord(segment, position, checksum === 0 ? 0xffff : checksum);
+    writeU16(segment, position, checksum === 0 ? 0xffff : checksum);
   } else if (stored === 0 && !input.isQuote && input.fragment === undefined) {
-    writeWord(segment, position, 0);
+    writeU16(segment, position, 0);
     const header = pseudoHeaderSum(input.addressSum, segment.length, PROTOCOL_TCP);
-    writeWord(segment, position, invertSum(sumBytes(segment, 0, segment.length, header)));
+    writeU16(segment, position, invertSum(sumBytes(segment, 0, segment.length, header)));
   } else {
-    writeWord(segment, position, invertSum(addSums(invertSum(stored), input.addressSum)));
+    writeU16(segment, position, invertSum(addSums(invertSum(stored), input.addressSum)));
   }
 }
 
@@ -70,7 +63,7 @@ export function translateUdp(input: Layer4Input): Layer4Result {
   if (isLaterFragment(fragment)) return translated(payload.slice());
   if (payload.length < UDP_HEADER_LENGTH) return dropped("udp-too-short");
   const copy = payload.slice();
-  const stored = readWord(copy, UDP_CHECKSUM_OFFSET);
+  const stored = readU16(copy, UDP_CHECKSUM_OFFSET);
   if (stored === UDP_NO_CHECKSUM) return translateUdpWithoutChecksum(copy, input);
   const sum = invertSum(stored === UDP_ZERO_CHECKSUM ? 0 : stored);
   const adjust = input.direction === "to-tunnel" ? subtractSums : addSums;
@@ -83,7 +76,7 @@ function translateUdpWithoutChecksum(datagram: Uint8Array, input: Layer4Input): 
   const isChecksumNeeded = input.direction === "to-native" && input.localVersion === 6;
   if (!isChecksumNeeded || input.isQuote) return translated(datagram);
   if (!isWholeDatagram(input.fragment)) return dropped("udp-fragment-no-checksum");
-  if (readWord(datagram, UDP_LENGTH_OFFSET) !== datagram.length) return dropped("udp-bad-length");
+  if (readU16(datagram, UDP_LENGTH_OFFSET) !== datagram.length) return dropped("udp-bad-length");
   const header = pseudoHeaderSum(input.addressSum, datagram.length, PROTOCOL_UDP);
   writeUdpChecksum(datagram, sumBytes(datagram, 0, datagram.length, header));
   return translated(datagram);
@@ -91,7 +84,7 @@ function translateUdpWithoutChecksum(datagram: Uint8Array, input: Layer4Input): 
 
 function writeUdpChecksum(datagram: Uint8Array, sum: number): void {
   const checksum = invertSum(sum);
-  writeWord(
+  writeU16(
     datagram,
     UDP_CHECKSUM_OFFSET,
     checksum === UDP_NO_CHECKSUM ? UDP_ZERO_CHECKSUM : checksum,

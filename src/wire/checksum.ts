@@ -56,25 +56,3 @@ export function invertSum(sum: number): number {
 export function pseudoHeaderSum(addressSum: number, length: number, protocol: number): number {
   return fold(addressSum + (length >>> 16) + (length & 0xffff) + protocol);
 }
-
-/** Reads the big-endian 16-bit word at `offset`. */
-export function readWord(bytes: Uint8Array, offset: number): number {
-  return (bytes[offset]! << 8) | bytes[offset + 1]!;
-}
-
-/** Writes `value` as a big-endian 16-bit word at `offset`. */
-export function writeWord(bytes: Uint8Array, offset: number, value: number): void {
-  bytes[offset] = value >>> 8;
-  bytes[offset + 1] = value & 0xff;
-}
-
-/** Reads the big-endian 32-bit unsigned number at `offset`. */
-export function readLong(bytes: Uint8Array, offset: number): number {
-  return readWord(bytes, offset) * 0x1_0000 + readWord(bytes, offset + 2);
-}
-
-/** Writes `value` (0 to 2^32 - 1) big-endian at `offset`. */
-export function writeLong(bytes: Uint8Array, offset: number, value: number): void {
-  writeWord(bytes, offset, Math.floor(value / 0x1_0000));
-  writeWord(bytes, offset + 2, value % 0x1_0000);
-}

@@ -14,7 +14,7 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { copyAddress, type IpAddress, type IpVersion, zeroAddress } from "../base/ip.js";
-import { readWord, writeWord } from "./checksum.js";
+import { readU16, writeU16 } from "./bytes.js";
 import { PROTOCOL_UDP, type TunnelPacket } from "./packet-fields.js";
 import {
   isTunnelFragmentValid,
@@ -132,7 +132,7 @@ function readContext(
   if (bytes.length < offset + CONTEXT_FIXED_LENGTH) return "tunnel-too-short";
   if (bytes[offset + CONTEXT_RESERVED_OFFSET] !== 0) return "tunnel-reserved-bits";
   const type = bytes[offset]!;
-  const port = readWord(bytes, offset + CONTEXT_PORT_OFFSET);
+  const port = readU16(bytes, offset + CONTEXT_PORT_OFFSET);
   const addressOffset = offset + CONTEXT_FIXED_LENGTH;
   if (type === CONTEXT_UNSPECIFIED) {
     if (port !== 0) return "tunnel-reserved-bits";
@@ -186,6 +186,6 @@ export function buildDraft(
 
 function writeContextInto(bytes: Uint8Array, offset: number, address: IpAddress, port: number) {
   bytes[offset] = address.version === 4 ? CONTEXT_IPV4 : CONTEXT_IPV6;
-  writeWord(bytes, offset + CONTEXT_PORT_OFFSET, port);
+  writeU16(bytes, offset + CONTEXT_PORT_OFFSET, port);
   bytes.set(address.bytes, offset + CONTEXT_FIXED_LENGTH);
 }

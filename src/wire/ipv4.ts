@@ -10,7 +10,8 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { copyAddress, type IpAddress } from "../base/ip.js";
-import { invertSum, readWord, sumBytes, writeWord } from "./checksum.js";
+import { readU16, writeU16 } from "./bytes.js";
+import { invertSum, sumBytes } from "./checksum.js";
 import type { FragmentInfo, NativePacket } from "./packet-fields.js";
 
 export const IPV4_VERSION_OFFSET = 0;
@@ -78,7 +79,7 @@ export function parseIpv4(bytes: Uint8Array, isQuote: boolean): NativePacket | D
   if (bytes[IPV4_VERSION_OFFSET]! >> 4 !== 4) return "local-bad-version";
   const headerLength = (bytes[IPV4_VERSION_OFFSET]! & 0x0f) * 4;
   if (headerLength < IPV4_HEADER_LENGTH) return "local-ip-options";
-  const totalLength = readWord(bytes, IPV4_LENGTH_OFFSET);
+  const totalLength = readU16(bytes, IPV4_LENGTH_OFFSET);
   const isLengthGood = isQuote ? totalLength >= bytes.length : totalLength === bytes.length;
   if (!isLengthGood || bytes.length < headerLength) return "local-bad-length";
   if (!areOptionsRemovable(bytes, headerLength)) return "local-ip-options";
@@ -86,7 +87,7 @@ export function parseIpv4(bytes: Uint8Array, isQuote: boolean): NativePacket | D
 }
 
 function readIpv4Fields(bytes: Uint8Array, headerLength: number, totalLength: number) {
-  const word = readWord(bytes, IPV4_FRAGMENT_OFFSET);
+  const word = readU16(bytes, IPV4_FRAGMENT_OFFSET);
   const packet: NativePacket = {
     version: 4,
     source: copyAddress(bytes, IPV4_SOURCE_OFFSET, 4),
@@ -95,7 +96,7 @@ function readIpv4Fields(bytes: Uint8Array, headerLength: number, totalLength: nu
     ttl: bytes[IPV4_TTL_OFFSET]!,
     protocol: bytes[IPV4_PROTOCOL_OFFSET]!,
     dontFragment: (word & IPV4_DONT_FRAGMENT) !== 0,
-    fragment: ipv4Fragment(word, readWord(bytes, IPV4_IDENTIFICATION_OFFSET)),
+    fragment: ipv4Fragment(word, readU16(bytes, IPV4_IDENTIFICATION_OFFSET)),
     payloadLength: totalLength - headerLength,
     payload: bytes.subarray(headerLength),
   };
@@ -143,17 +144,17 @@ export function buildIpv4(header: Ipv4Header, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(IPV4_HEADER_LENGTH + payload.length);
   bytes[IPV4_VERSION_OFFSET] = VERSION_AND_LENGTH;
   bytes[IPV4_TOS_OFFSET] = header.trafficClass;
-  writeWord(bytes, IPV4_LENGTH_OFFSET, bytes.length);
-  writeWord(bytes, IPV4_IDENTIFICATION_OFFSET, header.identification);
+  writeU16(bytes, IPV4_LENGTH_OFFSET, bytes.length);
+  writeU16(bytes, IPV4_IDENTIFICATION_OFFSET, header.identification);
   const flags =
     (header.dontFragment ? IPV4_DONT_FRAGMENT : 0) |
     (header.moreFragments ? IPV4_MORE_FRAGMENTS : 0);
-  writeWord(bytes, IPV4_FRAGMENT_OFFSET, flags | (header.fragmentOffset >> 3));
+  writeU16(bytes, IPV4_FRAGMENT_OFFSET, flags | (header.fragmentOffset >> 3));
   bytes[IPV4_TTL_OFFSET] = header.ttl;
   bytes[IPV4_PROTOCOL_OFFSET] = header.protocol;
   bytes.set(header.source.bytes, IPV4_SOURCE_OFFSET);
   bytes.set(header.destination.bytes, IPV4_DESTINATION_OFFSET);
-  writeWord(bytes, IPV4_CHECKSUM_OFFSET, invertSum(sumBytes(bytes, 0, IPV4_HEADER_LENGTH)));
+  writeU16(bytes, IPV4_CHECKSUM_OFFSET, invertSum(sumBytes(bytes, 0, IPV4_HEADER_LENGTH)));
   bytes.set(payload, IPV4_HEADER_LENGTH);
   return bytes;
 }

@@ -12,7 +12,7 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { copyAddress, type IpAddress } from "../base/ip.js";
-import { readLong, readWord, writeLong, writeWord } from "./checksum.js";
+import { readU16, readU32, writeU16, writeU32 } from "./bytes.js";
 import type { FragmentInfo, NativePacket } from "./packet-fields.js";
 
 export const IPV6_VERSION_OFFSET = 0;
@@ -56,7 +56,7 @@ export function ipv6HopLimit(view: DataView, offset: number): number {
 export function parseIpv6(bytes: Uint8Array, isQuote: boolean): NativePacket | DropReason {
   if (bytes.length < IPV6_HEADER_LENGTH) return "local-too-short";
   if (bytes[IPV6_VERSION_OFFSET]! >> 4 !== 6) return "local-bad-version";
-  const payloadLength = readWord(bytes, IPV6_LENGTH_OFFSET);
+  const payloadLength = readU16(bytes, IPV6_LENGTH_OFFSET);
   const totalLength = IPV6_HEADER_LENGTH + payloadLength;
   const isLengthGood = isQuote ? totalLength >= bytes.length : totalLength === bytes.length;
   if (payloadLength === 0 || !isLengthGood) return "local-bad-length";
@@ -72,11 +72,11 @@ export function parseIpv6(bytes: Uint8Array, isQuote: boolean): NativePacket | D
 
 /** Reads the offset field and identification; reserved bits are ignored (spec/tunnel.md 3.1). */
 function readFragmentHeader(bytes: Uint8Array, offset: number): FragmentInfo {
-  const word = readWord(bytes, offset + FRAGMENT_OFFSET_OFFSET);
+  const word = readU16(bytes, offset + FRAGMENT_OFFSET_OFFSET);
   return {
     offset: word & OFFSET_MASK,
     moreFragments: (word & MORE_FRAGMENTS) !== 0,
-    identification: readLong(bytes, offset + FRAGMENT_IDENTIFICATION_OFFSET),
+    identification: readU32(bytes, offset + FRAGMENT_IDENTIFICATION_OFFSET),
   };
 }
 
@@ -91,7 +91,7 @@ function readIpv6Fields(
     version: 6,
     source: copyAddress(bytes, IPV6_SOURCE_OFFSET, 6),
     destination: copyAddress(bytes, IPV6_DESTINATION_OFFSET, 6),
-    trafficClass: (readWord(bytes, IPV6_VERSION_OFFSET) >> 4) & 0xff,
+    trafficClass: (readU16(bytes, IPV6_VERSION_OFFSET) >> 4) & 0xff,
     ttl: bytes[IPV6_HOP_LIMIT_OFFSET]!,
     protocol,
     dontFragment: true,
@@ -119,8 +119,8 @@ export function buildIpv6(header: Ipv6Header, payload: Uint8Array): Uint8Array {
   const fragmentLength = fragment ? IPV6_FRAGMENT_HEADER_LENGTH : 0;
   const bytes = new Uint8Array(IPV6_HEADER_LENGTH + fragmentLength + payload.length);
   const firstWord = 0x6000_0000 + header.trafficClass * 0x10_0000 + header.flowLabel;
-  writeLong(bytes, IPV6_VERSION_OFFSET, firstWord);
-  writeWord(bytes, IPV6_LENGTH_OFFSET, bytes.length - IPV6_HEADER_LENGTH);
+  writeU32(bytes, IPV6_VERSION_OFFSET, firstWord);
+  writeU16(bytes, IPV6_LENGTH_OFFSET, bytes.length - IPV6_HEADER_LENGTH);
   bytes[IPV6_NEXT_HEADER_OFFSET] = fragment ? NEXT_HEADER_FRAGMENT : header.protocol;
   bytes[IPV6_HOP_LIMIT_OFFSET] = header.ttl;
   bytes.set(header.source.bytes, IPV6_SOURCE_OFFSET);
@@ -140,6 +140,6 @@ function writeFragmentHeaderInto(
   bytes[offset] = protocol;
   bytes[offset + FRAGMENT_RESERVED_OFFSET] = 0;
   const word = fragment.offset | (fragment.moreFragments ? MORE_FRAGMENTS : 0);
-  writeWord(bytes, offset + FRAGMENT_OFFSET_OFFSET, word);
-  writeLong(bytes, offset + FRAGMENT_IDENTIFICATION_OFFSET, fragment.identification);
+  writeU16(bytes, offset + FRAGMENT_OFFSET_OFFSET, word);
+  writeU32(bytes, offset + FRAGMENT_IDENTIFICATION_OFFSET, fragment.identification);
 }

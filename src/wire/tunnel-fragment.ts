@@ -6,7 +6,7 @@
  *   4-7  identification
  */
 
-import { readLong, readWord, writeLong, writeWord } from "./checksum.js";
+import { readU16, readU32, writeU16, writeU32 } from "./bytes.js";
 import type { FragmentInfo } from "./packet-fields.js";
 
 /** Octet 0 (spec/tunnel.md 2.1, 2.2). */
@@ -30,16 +30,16 @@ const MORE_FRAGMENTS = 0x0001;
 
 /** True when both reserved parts are zero; the 8 octets at `offset` must be present. */
 export function isTunnelFragmentValid(bytes: Uint8Array, offset: number): boolean {
-  return readWord(bytes, offset) === 0 && (readWord(bytes, offset + 2) & RESERVED_MASK) === 0;
+  return readU16(bytes, offset) === 0 && (readU16(bytes, offset + 2) & RESERVED_MASK) === 0;
 }
 
 /** Reads the 8 octets at `offset`. */
 export function readTunnelFragment(bytes: Uint8Array, offset: number): FragmentInfo {
-  const word = readWord(bytes, offset + 2);
+  const word = readU16(bytes, offset + 2);
   return {
     offset: word & OFFSET_MASK,
     moreFragments: (word & MORE_FRAGMENTS) !== 0,
-    identification: readLong(bytes, offset + 4),
+    identification: readU32(bytes, offset + 4),
   };
 }
 
@@ -49,7 +49,7 @@ export function writeTunnelFragmentInto(
   offset: number,
   fragment: FragmentInfo,
 ): void {
-  writeWord(bytes, offset, 0);
-  writeWord(bytes, offset + 2, fragment.offset | (fragment.moreFragments ? MORE_FRAGMENTS : 0));
-  writeLong(bytes, offset + 4, fragment.identification);
+  writeU16(bytes, offset, 0);
+  writeU16(bytes, offset + 2, fragment.offset | (fragment.moreFragments ? MORE_FRAGMENTS : 0));
+  writeU32(bytes, offset + 4, fragment.identification);
 }

@@ -4,6 +4,7 @@
  */
 
 import type { Reference } from "../base/reference.js";
+import { readU32, writeU32 } from "./bytes.js";
 
 export type ReferenceLength = 4 | 8 | 16;
 
@@ -43,9 +44,9 @@ export function readWireReference(
   offset: number,
   length: ReferenceLength,
 ): Reference {
-  let value = 0n;
-  for (let index = 1; index < length; index++) {
-    value = (value << 8n) | BigInt(bytes[offset + index]!);
+  let value = BigInt(readU32(bytes, offset) % 0x100_0000);
+  for (let index = 4; index < length; index += 4) {
+    value = (value << 32n) | BigInt(readU32(bytes, offset + index));
   }
   return (BigInt(bytes[offset]!) << TOP_SHIFT) | value;
 }
@@ -58,9 +59,9 @@ export function writeWireReferenceInto(
   length: ReferenceLength,
 ): void {
   let rest = reference & VALUE_MASK;
-  for (let index = length - 1; index > 0; index--) {
-    bytes[offset + index] = Number(rest & 0xffn);
-    rest >>= 8n;
+  for (let index = length - 4; index >= 0; index -= 4) {
+    writeU32(bytes, offset + index, Number(rest & 0xffff_ffffn));
+    rest >>= 32n;
   }
   bytes[offset] = Number(reference >> TOP_SHIFT);
 }
