@@ -8,9 +8,14 @@ import { startCoreGateway } from "../../src/programs/vectors/core-gateway.js";
 import type { Played } from "../../src/programs/vectors/played.js";
 import { type FileReport, fileText, totals } from "../../src/programs/vectors/report.js";
 import { reportFile } from "../../src/programs/vectors/run.js";
+import { runExchanges } from "../../src/programs/vectors/run-exchanges.js";
 import { runPacketVector } from "../../src/programs/vectors/run-packets.js";
 import type { StartGateway } from "../../src/programs/vectors/test-gateway.js";
-import { type PacketVector, readVectorFile } from "../../src/programs/vectors/vector-file.js";
+import {
+  type Exchange,
+  type PacketVector,
+  readVectorFile,
+} from "../../src/programs/vectors/vector-file.js";
 
 /** The repository lies beside the shared folder; this file runs from dist/test/programs. */
 const FOLDER = join(import.meta.dirname, "../../../../shared/vectors");
@@ -41,11 +46,12 @@ function changed(change: (played: Played) => Played): StartGateway {
     const gateway = startCoreGateway(config);
     if (started++ > 0) return gateway;
     let taken = 0;
-    const take = () => {
-      const played = gateway.take();
+    const take = gateway.take.bind(gateway);
+    gateway.take = () => {
+      const played = take();
       return ++taken === 2 ? change(played) : played; // the first take is before the input
     };
-    return { ...gateway, take };
+    return gateway;
   };
 }
 
@@ -84,4 +90,36 @@ function flipped({ outputs, drops }: Played, index: number, octet: number): Play
   const bytes = output.bytes.slice();
   bytes[octet] = bytes[octet]! ^ (1 << ((octet * 7 + index) % 8));
   return { outputs: outputs.with(index, { ...output, bytes }), drops };
+}
+
+test("damaged exchanges and effects of the mapper socket are found", { skip }, async () => {
+  for (const path of vectorFiles()) {
+    const file = await readVectorFile(path);
+    if (file.kind !== "exchanges") continue;
+    for (const [index, exchange] of file.exchanges.entries()) {
+      if (exchange.isInformative) continue;
+      const damaged: Exchange[] = file.exchanges.with(index, damage(exchange));
+      const results = await runExchanges(file.config, damaged, startCoreGateway);
+      const { status } = results.get(damaged[index]!)!;
+      assert.equal(status, "failed", exchange.name);
+    }
+  }
+});
+
+/** Flips a bit of the last effect that puts something out, else of the answer. */
+function damage(exchange: Exchange): Exchange {
+  const at = exchange.effects.findLastIndex((effect) => effect.recorded.outputs.length > 0);
+  const effect = exchange.effects[at];
+  if (effect !== undefined) {
+    const bytes = withFlippedBit(effect.recorded.outputs[0]!, 3);
+    const recorded = { ...effect.recorded, outputs: [bytes] };
+    return { ...exchange, effects: exchange.effects.with(at, { ...effect, recorded }) };
+  }
+  const { response } = exchange;
+  if (response === undefined) return { ...exchange, response: Uint8Array.of(1, 2, 3, 4) };
+  return { ...exchange, response: withFlippedBit(response, response.length - 1) };
+}
+
+function withFlippedBit(bytes: Uint8Array, octet: number): Uint8Array {
+  return bytes.map((byte, index) => (index === octet ? byte ^ 1 : byte));
 }

@@ -9,98 +9,140 @@ import { seededRandom } from "../../base/random.js";
 import { MapperService } from "../../broker/mapper-service.js";
 import { RemoteGateways } from "../../forward/remote-gateways.js";
 import { SlowPath } from "../../forward/slow-path.js";
+import type { SlowPathOutput } from "../../forward/slow-path-options.js";
 import { PeerTableWriter, peerTableBytes } from "../../tables/peer-table.js";
-import { DEFAULT_PROTOCOLS } from "../../translate/settings.js";
+import { DEFAULT_PROTOCOLS, type TranslationSettings } from "../../translate/settings.js";
 import type { Output, Played } from "./played.js";
 import type { Answer, TestGateway } from "./test-gateway.js";
 import type { VectorConfig } from "./vector-file.js";
-import { startVectorMapper } from "./vector-mapper.js";
+import { startVectorMapper, type VectorMapper } from "./vector-mapper.js";
 
 const SEED = 1;
 const PEERS_MAX = 64;
 const LOCAL_HOSTS_MAX = 64;
-/** Path MTU of a tunnel whose vector names none (spec/tunnel.md 7.1). */
+/** Path MTU of a tunnel whose vector names none: no packet is too large (spec/tunnel.md 7.5). */
 const DEFAULT_PATH_MTU = 65_535;
+/** Mapper seconds at the start. */
+const START_SECONDS = 1000;
 
 /** Starts a gateway with the mappings of a configuration. */
 export function startCoreGateway(config: VectorConfig): TestGateway {
-  let outputs: Output[] = [];
-  let drops: DropReason[] = [];
-  let answers: Answer[] = [];
-  let nowSeconds = 1000;
-  const memory = new ArrayBuffer(peerTableBytes(PEERS_MAX));
-  const random = seededRandom(SEED);
-  const { mapper, settle } = startVectorMapper({
-    config,
-    random,
-    nowSeconds: () => nowSeconds,
-    onSettled: (token, isStored) => {
-      service.settled(token, isStored);
-      slowPath.retryWaiting();
-    },
-  });
-  const service = new MapperService({
-    mapper,
-    versions: { local: config.local_version, tunnel: config.tunnel_version },
-    nowMs: () => nowSeconds * 1000,
-    reply: (connection, bytes) => void answers.push({ connection, message: bytes.slice() }),
-    onComplaint: () => undefined,
-  });
-  const slowPath = new SlowPath({
-    settings: {
-      localVersion: config.local_version,
-      tunnelVersion: config.tunnel_version,
-      encodeNet: config.ea_net,
-      ownEncoded: config.ea_ip,
-      gatewayReference: config.gw_ref,
-      decrementTtl: config.dec_ttl,
-      protocols: DEFAULT_PROTOCOLS,
-      dropCongestionMarks: false,
-    },
-    publicAddress: config.gw_pub,
-    lookup: mapper,
-    remotes: new RemoteGateways({
-      table: new PeerTableWriter(memory, 0, PEERS_MAX),
-      defaultPort: config.remote_gw_port,
-      pathMtu: () => config.tunnel_mtu ?? DEFAULT_PATH_MTU,
-    }),
-    output: {
-      sendTunnel(destination, port, packet) {
-        outputs.push({ side: "tunnel", bytes: packet.slice(), destination, port });
+  return new CoreGateway(config);
+}
+
+class CoreGateway implements TestGateway {
+  readonly #vectorMapper: VectorMapper;
+  readonly #service: MapperService;
+  readonly #slowPath: SlowPath;
+  #outputs: Output[] = [];
+  #drops: DropReason[] = [];
+  #answers: Answer[] = [];
+  #seconds = START_SECONDS;
+
+  constructor(config: VectorConfig) {
+    const random = seededRandom(SEED);
+    const nowSeconds = () => this.#seconds;
+    this.#vectorMapper = startVectorMapper({
+      config,
+      random,
+      nowSeconds,
+      onSettled: (token, isStored) => {
+        this.#service.settled(token, isStored);
+        this.#slowPath.retryWaiting();
+      },
+    });
+    this.#service = new MapperService({
+      mapper: this.#vectorMapper.mapper,
+      versions: { local: config.local_version, tunnel: config.tunnel_version },
+      nowMs: () => this.#seconds * 1000,
+      reply: (connection, bytes) => {
+        this.#answers.push({ connection, message: bytes.slice() });
+      },
+      onComplaint: () => undefined,
+    });
+    this.#slowPath = new SlowPath({
+      settings: translationSettings(config),
+      publicAddress: config.gw_pub,
+      lookup: this.#vectorMapper.mapper,
+      remotes: emptyDirectory(config),
+      output: this.#slowPathOutput(),
+      random,
+      tunnelPort: config.gw_port,
+      localHostsMax: LOCAL_HOSTS_MAX,
+      isOwnAddress: (address) => sameAddress(address, config.gw_pub),
+      nowMs: () => this.#seconds * 1000,
+      nowSeconds,
+    });
+  }
+
+  #slowPathOutput(): SlowPathOutput {
+    return {
+      sendTunnel: (destination, port, packet) => {
+        this.#outputs.push({ side: "tunnel", bytes: packet.slice(), destination, port });
         return "sent";
       },
-      writeLocal(packet) {
-        outputs.push({ side: "local", bytes: packet.slice() });
+      writeLocal: (packet) => {
+        this.#outputs.push({ side: "local", bytes: packet.slice() });
         return true;
       },
-      drop: (reason) => void drops.push(reason),
-    },
-    random,
-    tunnelPort: config.gw_port,
-    localHostsMax: LOCAL_HOSTS_MAX,
-    isOwnAddress: (address: IpAddress) => sameAddress(address, config.gw_pub),
-    nowMs: () => nowSeconds * 1000,
-    nowSeconds: () => nowSeconds,
-  });
+      drop: (reason) => {
+        this.#drops.push(reason);
+      },
+    };
+  }
+
+  fromLocal(packet: Uint8Array): void {
+    this.#slowPath.fromLocal(packet);
+  }
+
+  fromTunnel(datagram: Uint8Array, source: IpAddress, sourcePort: number): void {
+    this.#slowPath.fromTunnel(datagram, source, sourcePort);
+  }
+
+  fromClient(connection: number, message: Uint8Array): void {
+    this.#service.handle(connection, message);
+  }
+
+  settle(): Promise<void> {
+    return this.#vectorMapper.settle();
+  }
+
+  advance(seconds: number): void {
+    this.#seconds += seconds;
+    this.#vectorMapper.mapper.sweep();
+  }
+
+  take(): Played {
+    const played = { outputs: this.#outputs, drops: this.#drops };
+    this.#outputs = [];
+    this.#drops = [];
+    return played;
+  }
+
+  takeAnswers(): readonly Answer[] {
+    const answers = this.#answers;
+    this.#answers = [];
+    return answers;
+  }
+}
+
+function translationSettings(config: VectorConfig): TranslationSettings {
   return {
-    fromLocal: (packet) => slowPath.fromLocal(packet),
-    fromTunnel: (datagram, source, port) => slowPath.fromTunnel(datagram, source, port),
-    fromClient: (connection, message) => service.handle(connection, message),
-    settle,
-    advance: (seconds) => {
-      nowSeconds += seconds;
-      mapper.sweep();
-    },
-    take(): Played {
-      const played = { outputs, drops };
-      outputs = [];
-      drops = [];
-      return played;
-    },
-    takeAnswers() {
-      const taken = answers;
-      answers = [];
-      return taken;
-    },
+    localVersion: config.local_version,
+    tunnelVersion: config.tunnel_version,
+    encodeNet: config.ea_net,
+    ownEncoded: config.ea_ip,
+    gatewayReference: config.gw_ref,
+    decrementTtl: config.dec_ttl,
+    protocols: DEFAULT_PROTOCOLS,
+    dropCongestionMarks: false,
   };
+}
+
+function emptyDirectory(config: VectorConfig): RemoteGateways {
+  return new RemoteGateways({
+    table: new PeerTableWriter(new ArrayBuffer(peerTableBytes(PEERS_MAX)), 0, PEERS_MAX),
+    defaultPort: config.remote_gw_port,
+    pathMtu: () => config.tunnel_mtu ?? DEFAULT_PATH_MTU,
+  });
 }

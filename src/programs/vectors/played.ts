@@ -39,3 +39,9 @@ export interface Difference {
 
 /** A difference before it is known to which vector it belongs. */
 export type Finding = Omit<Difference, "vector">;
+
+/** The finding about a gateway that threw; nothing that arrives may make it do so. */
+export function thrown(error: unknown): Finding {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return { field: "gateway", expected: "a result", got: text };
+}

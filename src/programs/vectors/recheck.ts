@@ -5,7 +5,7 @@
  * accepted too easily.
  */
 
-import { readU16 } from "./adopt.js";
+import { errorStart, readU16 } from "./adopt.js";
 import { dissect, ICMP, type Packet, TCP } from "./dissect.js";
 import { type CheckedSum, checksumsOf } from "./naive-checksum.js";
 import type { Finding, Output } from "./played.js";
@@ -38,7 +38,7 @@ function requiredState(trial: Trial, packet: Packet, sum: CheckedSum): string | 
   const isHeader = sum.name.endsWith("header checksum");
   // Headers of native quotes are the gateway's own work only when it translated them.
   if (isHeader) return sum.offset < packet.headerLength ? "right" : undefined;
-  if (packet.quote !== undefined) return "right";
+  if (errorStart(packet) !== undefined) return "right";
   return inputState(trial, packet);
 }
 

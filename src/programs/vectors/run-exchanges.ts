@@ -7,7 +7,7 @@ import { hexOf, isAllocatedAddress } from "./adopt.js";
 import { dissect } from "./dissect.js";
 import { type Judgement, judge } from "./judge.js";
 import { checksumsOf, writeHeaderChecksum, writeTransportChecksum } from "./naive-checksum.js";
-import type { Finding } from "./played.js";
+import { type Finding, thrown } from "./played.js";
 import { feed } from "./run-packets.js";
 import type { Answer, StartGateway, TestGateway } from "./test-gateway.js";
 import type { Exchange, Passage, VectorConfig } from "./vector-file.js";
@@ -51,7 +51,13 @@ export async function runExchanges(
     results: new Map(),
     deferred: [],
   };
-  for (const exchange of exchanges) await runExchange(session, exchange);
+  for (const exchange of exchanges) {
+    try {
+      await runExchange(session, exchange);
+    } catch (error) {
+      fail(session, exchange, [thrown(error)]);
+    }
+  }
   for (const { owner, effect } of session.deferred) {
     const field = `${effect.name}: old record`;
     fail(session, owner, [{ field, expected: "void", got: "in force to the end" }]);

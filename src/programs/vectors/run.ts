@@ -7,7 +7,7 @@
 import { EXIT_FAILED, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { startCoreGateway } from "./core-gateway.js";
 import type { Judgement } from "./judge.js";
-import type { Difference } from "./played.js";
+import { type Difference, thrown } from "./played.js";
 import { type FileReport, fileText, jsonText, totalText } from "./report.js";
 import { runExchanges } from "./run-exchanges.js";
 import { runPacketVector } from "./run-packets.js";
@@ -67,7 +67,7 @@ export async function reportVectors(
   content: VectorFile,
   start: StartGateway,
 ): Promise<FileReport> {
-  if (content.kind === "scenarios") return { ...collect(file, []), notYet: content.names.length };
+  if (content.kind === "scenarios") return { ...collect(file, []), notYet: content.count };
   const results: [string, Judgement][] = [];
   if (content.kind === "exchanges") {
     const judgements = await runExchanges(content.config, content.exchanges, start);
@@ -85,9 +85,7 @@ async function judged(run: () => Promise<Judgement>): Promise<Judgement> {
   try {
     return await run();
   } catch (error) {
-    const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const finding = { field: "gateway", expected: "a result", got: text };
-    return { status: "failed", findings: [finding] };
+    return { status: "failed", findings: [thrown(error)] };
   }
 }
 
