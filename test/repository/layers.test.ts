@@ -16,21 +16,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   mapper: BELOW_KERNEL,
   translate: BELOW_KERNEL,
   broker: [...BELOW_KERNEL, "mapper"],
+  dns: ["base", "wire"],
   forward: BELOW_FORWARD,
-  control: [...BELOW_FORWARD, "forward", "broker"],
+  control: [...BELOW_FORWARD, "forward", "broker", "dns"],
   platform: [...BELOW_KERNEL, "mapper"],
-  programs: [...BELOW_FORWARD, "forward", "broker", "control", "platform"],
+  programs: [...BELOW_FORWARD, "forward", "broker", "dns", "control", "platform"],
 };
 
 /** Layers whose types `platform` may import, since it implements their ports. */
-const PORT_OWNERS = ["forward", "control", "broker"];
+const PORT_OWNERS = ["forward", "control", "broker", "dns"];
 
 /** Packages, and the layers that may use them. */
 const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ["platform"],
   lmdb: ["platform"],
   commander: ["programs"],
-  zod: ["control"],
+  zod: ["control", "programs"],
 };
 
 /** Layers that may use Node; the others are pure. */

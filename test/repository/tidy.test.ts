@@ -60,7 +60,8 @@ const STATEMENT = /^\s*(if|for|while|switch|catch|return|await|throw|do|else|new
 
 function isFunctionHeading(lines: readonly string[], index: number): boolean {
   const line = lines[index]!;
-  if (ARROW.test(line)) return !/^\s*(test|describe|suite)\(/.test(line) || !line.startsWith("  ");
+  // A suite is a list of tests, each a function of its own.
+  if (ARROW.test(line)) return !/^\s*(describe|suite)\b/.test(line) && !/^\s*\}, \(/.test(line);
   const isHeading = FUNCTION.test(line) || (METHOD.test(line) && !STATEMENT.test(line));
   if (!isHeading) return false;
   if (line.endsWith("{")) return true;
