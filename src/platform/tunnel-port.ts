@@ -261,8 +261,9 @@ export class TunnelSocketPort implements TunnelPort {
     for (let next = 0; next < this.#messageCount; ) {
       const start = messages + next * MMSGHDR_LENGTH;
       const sent = libc.sendmmsg(this.#fd, start, this.#messageCount - next, MSG_DONTWAIT);
-      for (let done = 0; done < sent; done++) this.#sentPackets += this.#groupSizes[next++]!;
       if (sent > 0) {
+        this.#noteSent(next, sent);
+        next += sent;
         attempts = 0;
         continue;
       }
@@ -279,6 +280,15 @@ export class TunnelSocketPort implements TunnelPort {
     return failed;
   }
 
+  /** Counts the packets of `sent` messages; a group that went out proves that groups work. */
+  #noteSent(first: number, sent: number): void {
+    for (let message = first; message < first + sent; message++) {
+      const size = this.#groupSizes[message]!;
+      this.#sentPackets += size;
+      if (size > 1) this.#groupFailures = 0;
+    }
+  }
+
   /** Sends the rest of the batch packet by packet; for good after several refusals. */
   #stopGrouping(): void {
     this.#groupFailures++;
@@ -288,6 +298,8 @@ export class TunnelSocketPort implements TunnelPort {
   /** Notes the outcome of a refused message of `size` packets; returns `size`. */
   #giveUp(batch: PacketBatch, size: number, error: number): number {
     const outcome = error === EMSGSIZE ? SEND_TOO_BIG : SEND_FAILED;
+    // Too big alone, so too big in a group: that was not the fault of groups.
+    if (error === EMSGSIZE) this.#groupFailures = 0;
     batch.outcomes.fill(outcome, this.#sentPackets, this.#sentPackets + size);
     this.#sentPackets += size;
     return size;

@@ -2,9 +2,9 @@
  * Packet ring: packets that a forwarding worker hands to the slow path. In shared memory; a single
  * producer (one worker) and a single consumer (the main thread); bounded.
  *
- * Layout: 64 bytes of control words, each half on its own cache line side of the data, then
- * `capacityBytes` (a power of two) of entries. w0 bytes ever written (modulo 2^32, published after
- * the entry), w1 the consumer sleeps, w8 bytes ever taken. An entry begins at a multiple of 32:
+ * Layout: 128 bytes of control words, one cache line for each end, then `capacityBytes` (a power of
+ * two) of entries. w0 bytes ever written (modulo 2^32, published after the entry), w1 the consumer
+ * sleeps; w16 bytes ever taken. An entry begins at a multiple of 32:
  *
  *   w0 payload length, or ENTRY_SKIP: continue at the start of the ring
  *   w1 kind (low 8 bits), type of service of the outer header (next 8), UDP port (high 16)
@@ -33,10 +33,10 @@ export type RingKind =
   | typeof RING_SEND_TOO_BIG
   | typeof RING_SOCKET_ERROR;
 
-const CONTROL_BYTES = 64;
+const CONTROL_BYTES = 128;
 const WORD_WRITTEN = 0;
 const WORD_ASLEEP = 1;
-const WORD_TAKEN = 8;
+const WORD_TAKEN = 16;
 
 const ENTRY_ALIGN = 32;
 const ENTRY_HEADER_BYTES = 32;
