@@ -93,7 +93,7 @@ export class RemoteMappings {
       } else if (isProvisional) {
         this.#core.confirm(number);
         this.#core.hold(number);
-      } else if (!records.isHidden(number)) this.#core.use(number);
+      } else if (!records.isHidden(number)) this.#useForResolver(number);
       return number;
     }
     if (!mayCreate) return "mapping-rate";
@@ -107,6 +107,14 @@ export class RemoteMappings {
     }
     contexts.setContacted(context);
     return this.#make(key, context, 0, 0);
+  }
+
+  /** A lookup extends the life like a packet does (2.6); that is stored before it is told. */
+  #useForResolver(number: number): void {
+    const { records } = this.#core.parts;
+    const mark = records.marks[number];
+    this.#core.use(number);
+    if (records.marks[number] !== mark) this.#core.hold(number);
   }
 
   /** Encoded address of a record, copied. */
