@@ -1,6 +1,6 @@
 /**
- * A gateway that gives back the recorded results of packet vectors, for tests of the judgement: what
- * is judged is under full control.
+ * A gateway that gives back the recorded results of packet vectors, for tests of the judgement:
+ * what is judged is under full control.
  */
 
 import { toHex } from "../../src/base/hex.js";

@@ -186,8 +186,8 @@ function isSound(bytes: Uint8Array, packet: Packet): boolean {
 }
 
 /**
- * Octets 4 to 7 of an ICMP error may be zero instead of copied, 4 and 5 for "too big" (spec/tunnel.md
- * 4.5).
+ * Octets 4 to 7 of an ICMP error may be zero instead of copied, 4 and 5 for "too big"
+ * (spec/tunnel.md 4.5).
  */
 export function adoptZeroRest(pair: Pair): void {
   const packet = dissect(pair.expected, pair.form);
@@ -244,7 +244,8 @@ export function adoptMtu(pair: Pair, lowest: number, highest: number): Finding |
 /**
  * The gateway keeps its whole IPv4 errors within 576 octets and its IPv6 errors within 1280; the
  * reference limits the quote to 576 (spec/tunnel.md 6.2). Gives the expected error the length of
- * the actual one, when that is what the limit leaves. `input` is the packet that the error is about.
+ * the actual one, when that is what the limit leaves. `input` is the packet that the error is
+ * about.
  */
 export function adoptQuoteLength(pair: Pair, input: Uint8Array): void {
   const packet = dissect(pair.expected, pair.form);

@@ -1,6 +1,6 @@
 /**
- * The gateway under test: the real slow path, translation, remote gateways, mapper and mapper socket
- * service over memory instead of a kernel and a disk, with clocks and randomness of its own.
+ * The gateway under test: the real slow path, translation, remote gateways, mapper and mapper
+ * socket service over memory instead of a kernel and a disk, with clocks and randomness of its own.
  */
 
 import type { DropReason } from "../../base/drop-reason.js";

@@ -1,6 +1,6 @@
 /**
- * A second, plain reading of packets for the judgement of vectors: which octets are which field, and
- * whether the checksums are right. Written without any of the gateway's own readers, so that a
+ * A second, plain reading of packets for the judgement of vectors: which octets are which field,
+ * and whether the checksums are right. Written without any of the gateway's own readers, so that a
  * mistake there cannot hide (spec/tunnel.md 2.1, 4.1 to 4.6; RFC 791, 8200, 768, 9293, 792, 4443).
  */
 

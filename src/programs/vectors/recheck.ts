@@ -1,7 +1,7 @@
 /**
- * Rules that hold for every output whatever a vector says, checked with plain sums: headers and ICMP
- * errors have right checksums, and a checksum that was right stays right, one that was wrong stays
- * wrong (spec/tunnel.md 4.1 to 4.4). The last line of defence against a difference that was
+ * Rules that hold for every output whatever a vector says, checked with plain sums: headers and
+ * ICMP errors have right checksums, and a checksum that was right stays right, one that was wrong
+ * stays wrong (spec/tunnel.md 4.1 to 4.4). The last line of defence against a difference that was
  * accepted too easily.
  */
 

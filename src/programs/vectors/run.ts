@@ -26,9 +26,8 @@ const STANDARD_OUTPUT: VectorOutput = {
 };
 
 /**
- * Runs the vectors of some files and prints the results. Returns the exit
- * status: 0 all right, 1 a vector failed, 2 no file named, 66 a file cannot be read or is not in the
- * format.
+ * Runs the vectors of some files and prints the results. Returns the exit status: 0 all right, 1 a
+ * vector failed, 2 no file named, 66 a file cannot be read or is not in the format.
  */
 export async function runVectors(
   files: readonly string[],

@@ -1,6 +1,7 @@
 /**
  * Tunnel fragments put together again: the proof that an IPv6 packet of at most 1280 octets, too
- * large for the tunnel path, was sent in fragments that hold the whole packet (spec/tunnel.md 4.7, 7.5).
+ * large for the tunnel path, was sent in fragments that hold the whole packet (spec/tunnel.md 4.7,
+ * 7.5).
  */
 
 import { hexOf, readU16 } from "./adopt.js";

@@ -1,4 +1,4 @@
-/** A gateway as the vectors see it: what goes in, what comes out. The one under test is a real core. */
+/** A gateway as the vectors see it: what goes in, what comes out. One under test is a real core. */
 
 import type { IpAddress } from "../../base/ip.js";
 import type { Played } from "./played.js";

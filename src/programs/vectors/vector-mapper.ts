@@ -1,7 +1,7 @@
 /**
  * A real mapper over a store in memory, with the mappings of a vector's configuration. Those that a
- * hosts file may contain are installed as its records; the others, which a mapper has allocated, are
- * put into the store and restored from it.
+ * hosts file may contain are installed as its records; the others, which a mapper has allocated,
+ * are put into the store and restored from it.
  */
 
 import { type IpAddress, isUnspecified } from "../../base/ip.js";
