@@ -68,6 +68,7 @@ export class PacketDesk {
       tunnelPort: tunnel.port,
       localHostsMax: settings.localIpsMax,
       isOwnAddress: (address) => this.#isOwnAddress(address),
+      onNarrowPaths: (destinations) => shared.control.setNarrowDestinations(destinations),
       nowMs: () => machine.monotonicMs(),
       nowSeconds,
     });

@@ -75,19 +75,38 @@ function reportedMtu(packet: Uint8Array): number | undefined {
  * sent so that the far side may fragment them (spec/tunnel.md 4.7).
  */
 export class NarrowPaths {
-  readonly #destinations = new LruMap<string, number>(1024);
+  readonly #destinations = new LruMap<string, { encoded: IpAddress; notedMs: number }>(1024);
+  readonly #onChange: (destinations: readonly IpAddress[]) => void;
+
+  /** `onChange` is told all destinations whenever there is another one or one less. */
+  constructor(onChange: (destinations: readonly IpAddress[]) => void) {
+    this.#onChange = onChange;
+  }
 
   /** A remote "too big" announced less than 1280 for this encoded address. */
   note(encoded: IpAddress, nowMs: number): void {
-    this.#destinations.set(addressKey(encoded), nowMs);
+    const key = addressKey(encoded);
+    const isNew = this.#destinations.peek(key) === undefined;
+    this.#destinations.set(key, { encoded, notedMs: nowMs });
+    if (isNew) this.#tell();
   }
 
   has(encoded: IpAddress, nowMs: number): boolean {
-    const key = addressKey(encoded);
-    const notedMs = this.#destinations.get(key);
-    if (notedMs === undefined) return false;
-    if (nowMs - notedMs < LEARNED_LIFE_MS) return true;
-    this.#destinations.delete(key);
-    return false;
+    const noted = this.#destinations.peek(addressKey(encoded));
+    return noted !== undefined && nowMs - noted.notedMs < LEARNED_LIFE_MS;
+  }
+
+  /** Forgets what was learned too long ago; entries are in the order in which they were noted. */
+  expire(nowMs: number): void {
+    const sizeBefore = this.#destinations.size;
+    for (const [key, { notedMs }] of this.#destinations.entries()) {
+      if (nowMs - notedMs < LEARNED_LIFE_MS) break;
+      this.#destinations.delete(key);
+    }
+    if (this.#destinations.size !== sizeBefore) this.#tell();
+  }
+
+  #tell(): void {
+    this.#onChange(Array.from(this.#destinations.entries(), ([, { encoded }]) => encoded));
   }
 }

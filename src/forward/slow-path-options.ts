@@ -45,6 +45,11 @@ export interface SlowPathOptions {
   readonly localHostsMax: number;
   /** True for every address of the gateway host: no datagram from outside may bear one. */
   readonly isOwnAddress: (address: IpAddress) => boolean;
+  /**
+   * Told all encoded addresses behind paths narrower than 1280 octets when they change: the
+   * forwarding workers leave small packets to them to the slow path (spec/tunnel.md 4.7).
+   */
+  readonly onNarrowPaths: (destinations: readonly IpAddress[]) => void;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Mapper seconds, the clock of the shared tables. */

@@ -41,7 +41,7 @@ export class SlowPath {
   readonly #answers: GatewayAnswers;
   readonly #identifications: Identifications;
   readonly #localMtu: LocalPathMtu;
-  readonly #narrowPaths = new NarrowPaths();
+  readonly #narrowPaths: NarrowPaths;
   readonly #heldLocal = new HeldFragments<Uint8Array>();
   readonly #heldTunnel = new HeldFragments<Arrival>();
   readonly #waiting = new WaitingPackets<Waiting>();
@@ -52,6 +52,7 @@ export class SlowPath {
     this.#publicAddress = options.publicAddress;
     this.#identifications = new Identifications(options.random);
     this.#localMtu = new LocalPathMtu(options.localHostsMax);
+    this.#narrowPaths = new NarrowPaths(options.onNarrowPaths);
     this.#answers = new GatewayAnswers(options, {
       publicAddress: () => this.#publicAddress,
       identification: (address) => this.#identifications.next(address),
@@ -101,6 +102,7 @@ export class SlowPath {
   /** Counts what was held too long; to be called now and then. */
   housekeeping(): void {
     const nowMs = this.#options.nowMs();
+    this.#narrowPaths.expire(nowMs);
     const expired = this.#heldLocal.takeExpired(nowMs) + this.#heldTunnel.takeExpired(nowMs);
     for (let count = 0; count < expired; count++) this.#drop("icmp-fragment-expired");
   }

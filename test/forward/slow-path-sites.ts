@@ -71,6 +71,7 @@ export class Site {
   port = 1045;
   pathMtu = 1500;
   clockMs = 1000;
+  narrowPaths: readonly IpAddress[] = [];
   onSend: () => SendResult = () => "sent";
 
   constructor(wire: Wire, options: SiteOptions) {
@@ -114,6 +115,9 @@ export class Site {
       tunnelPort: 1045,
       localHostsMax: 16,
       isOwnAddress: (address) => address.bytes.join() === this.pub.bytes.join(),
+      onNarrowPaths: (destinations) => {
+        this.narrowPaths = destinations;
+      },
       nowMs: () => this.clockMs,
       nowSeconds: () => Math.floor(this.clockMs / 1000),
     });

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseIp } from "../../src/base/ip.js";
+import { formatIp, parseIp } from "../../src/base/ip.js";
 import { readU16 } from "../../src/wire/bytes.js";
 import { sumBytes } from "../../src/wire/checksum.js";
 import { buildIpv6 } from "../../src/wire/ipv6.js";
+import type { TunnelPacket } from "../../src/wire/packet-fields.js";
+import { buildTunnel, parseTunnel } from "../../src/wire/tunnel-header.js";
 import { echo, icmpv6Echo, ipv4Packet, makeSite, tcp, udp, Wire } from "./slow-path-sites.js";
 
 const HOST_A = "192.168.1.10";
@@ -208,23 +210,9 @@ test("SlowPath probes a new port of a verified remote and moves when it answers"
 });
 
 test("SlowPath holds the first fragment of an ICMPv6 echo until the last one has passed", () => {
-  const wire = new Wire();
   const [hostA, hostB] = ["fd00:a::10", "fd00:b::20"];
   const [aAtB, bAtA] = ["fd00:eb::4:7", "fd00:ea::7:34"];
-  const a = makeSite(wire, {
-    pub: "198.51.100.1",
-    encodeNet: "fd00:ea::/64",
-    own: "fd00:ea::1",
-    ours: [[hostA, "198.51.100.1", 0x1234n]],
-    theirs: [[bAtA, "203.0.113.5", 0x2a0bn]],
-  });
-  const b = makeSite(wire, {
-    pub: "203.0.113.5",
-    encodeNet: "fd00:eb::/64",
-    own: "fd00:eb::1",
-    ours: [[hostB, "203.0.113.5", 0x2a0bn]],
-    theirs: [[aAtB, "198.51.100.1", 0x1234n]],
-  });
+  const { a, b } = ipv6Sites();
   const message = icmpv6Echo(hostA, bAtA, 100);
   const fragment = (offset: number, end: number, moreFragments: boolean) =>
     buildIpv6(
@@ -251,14 +239,7 @@ test("SlowPath holds the first fragment of an ICMPv6 echo until the last one has
 });
 
 test("SlowPath gives up a held fragment after a minute and counts it", () => {
-  const wire = new Wire();
-  const a = makeSite(wire, {
-    pub: "198.51.100.1",
-    encodeNet: "fd00:ea::/64",
-    own: "fd00:ea::1",
-    ours: [["fd00:a::10", "198.51.100.1", 0x1234n]],
-    theirs: [["fd00:ea::7:34", "203.0.113.5", 0x2a0bn]],
-  });
+  const { a } = ipv6Sites();
   const header = {
     source: parseIp("fd00:a::10")!,
     destination: parseIp("fd00:ea::7:34")!,
@@ -324,3 +305,57 @@ test("SlowPath answers a datagram of the draft format in that format", () => {
   assert.equal(a.sent.length, 1);
   assert.equal(a.sent[0]!.packet[0]! & 0xf0, 0, "format D has no version nibble");
 });
+
+test("SlowPath tells the workers about paths too narrow for IPv6, for ten minutes", () => {
+  const { a, b } = ipv6Sites();
+  a.fromLocal(ipv6Udp("fd00:a::10", "fd00:ea::7:34", 1200));
+  const tunnel = a.sent[0]!.packet;
+  const message = Uint8Array.of(3, 4, 0, 0, 0, 0, 2, 0, ...tunnel.slice(0, 500));
+  const carrier = { ...parseTunnelHeader(tunnel), protocol: 1, dontFragment: false };
+  const turned = { ...carrier, source: carrier.destination, destination: carrier.source };
+  a.slowPath.fromTunnel(buildTunnel(turned, message), b.pub, 1045);
+  assert.deepEqual(a.narrowPaths.map(formatIp), ["fd00:ea::7:34"]);
+  a.fromLocal(ipv6Udp("fd00:a::10", "fd00:ea::7:34", 1200));
+  const flags = a.sent.at(-1)!.packet[0]! & 3;
+  assert.equal(flags, 2, "fragment information is present and DF is clear");
+  a.clockMs += 600_000;
+  a.slowPath.housekeeping();
+  assert.deepEqual(a.narrowPaths, []);
+});
+
+/** Two IPv6 sites over an IPv4 tunnel. */
+function ipv6Sites() {
+  const wire = new Wire();
+  const a = makeSite(wire, {
+    pub: "198.51.100.1",
+    encodeNet: "fd00:ea::/64",
+    own: "fd00:ea::1",
+    ours: [["fd00:a::10", "198.51.100.1", 0x1234n]],
+    theirs: [["fd00:ea::7:34", "203.0.113.5", 0x2a0bn]],
+  });
+  const b = makeSite(wire, {
+    pub: "203.0.113.5",
+    encodeNet: "fd00:eb::/64",
+    own: "fd00:eb::1",
+    ours: [["fd00:b::20", "203.0.113.5", 0x2a0bn]],
+    theirs: [["fd00:eb::4:7", "198.51.100.1", 0x1234n]],
+  });
+  return { a, b };
+}
+
+function parseTunnelHeader(packet: Uint8Array): TunnelPacket {
+  const parsed = parseTunnel(packet);
+  assert.ok(typeof parsed !== "string");
+  return parsed;
+}
+
+/** An IPv6 UDP packet whose checksum nobody looks at. */
+function ipv6Udp(source: string, destination: string, dataBytes: number): Uint8Array {
+  const data = udp(1000, 2000, "x".repeat(dataBytes));
+  data.set([1, 1], 6);
+  const ends = { source: parseIp(source)!, destination: parseIp(destination)! };
+  return buildIpv6(
+    { ...ends, trafficClass: 0, flowLabel: 0, ttl: 64, protocol: 17, fragment: undefined },
+    data,
+  );
+}

@@ -70,6 +70,7 @@ class CoreGateway implements TestGateway {
       tunnelPort: config.gw_port,
       localHostsMax: LOCAL_HOSTS_MAX,
       isOwnAddress: (address) => sameAddress(address, config.gw_pub),
+      onNarrowPaths: () => undefined,
       nowMs: () => this.#seconds * 1000,
       nowSeconds,
     });
