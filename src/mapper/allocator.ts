@@ -4,7 +4,7 @@
  * they never collide with published ones.
  */
 
-import { type IpAddress, type IpPrefix, prefixContains, prefixOf } from "../base/ip.js";
+import { type IpAddress, type IpPrefix, prefixOf } from "../base/ip.js";
 import { type RandomSource, randomBits } from "../base/random.js";
 import type { Reference } from "../base/reference.js";
 
@@ -64,13 +64,20 @@ export class EncodedAddressSpace {
     const bits = 8 * this.#length - this.net.bits;
     const low = this.net.address.bytes;
     const high = low.map((byte, index) => byte | hostMaskByte(this.net.bits, index));
-    const allowed = [low, high, this.#own.bytes].filter((bytes) => this.#passesRule(bytes));
+    const allowed = [low, high, this.#own.bytes].filter((bytes) => this.#passesRule(bytes, 0));
     return bits === 0 ? 0 : allowed.length;
   }
 
-  /** True when the mapper may choose this address (spec/mapper.md 3.5, "correct generator"). */
-  isDynamic(address: IpAddress): boolean {
-    return prefixContains(this.net, address) && this.#isEligible(address.bytes);
+  /**
+   * True when the mapper may choose the address at `offset` (spec/mapper.md 3.5, "correct
+   * generator"). Borrows `bytes`.
+   */
+  isDynamic(bytes: Uint8Array, offset: number): boolean {
+    for (let index = 0; index < this.#length; index++) {
+      const net = bytes[offset + index]! & ~hostMaskByte(this.net.bits, index);
+      if (net !== this.net.address.bytes[index]) return false;
+    }
+    return this.#isEligible(bytes, offset);
   }
 
   /**
@@ -81,12 +88,12 @@ export class EncodedAddressSpace {
     const bytes = new Uint8Array(this.#length);
     for (let tries = 0; tries < RANDOM_TRIES; tries++) {
       this.#drawInto(bytes);
-      if (this.#isEligible(bytes) && isFree(bytes)) return this.#address(bytes);
+      if (this.#isEligible(bytes, 0) && isFree(bytes)) return this.#address(bytes);
     }
     const start = bytes.slice();
     do {
       this.#stepInto(bytes);
-      if (this.#isEligible(bytes) && isFree(bytes)) return this.#address(bytes);
+      if (this.#isEligible(bytes, 0) && isFree(bytes)) return this.#address(bytes);
     } while (!bytes.every((byte, index) => byte === start[index]));
     return undefined;
   }
@@ -115,13 +122,13 @@ export class EncodedAddressSpace {
     }
   }
 
-  #isEligible(bytes: Uint8Array): boolean {
-    if (!this.#passesRule(bytes)) return false;
+  #isEligible(bytes: Uint8Array, offset: number): boolean {
+    if (!this.#passesRule(bytes, offset)) return false;
     let isNetwork = true;
     let isBroadcast = true;
     let isOwn = true;
     for (let index = 0; index < this.#length; index++) {
-      const byte = bytes[index]!;
+      const byte = bytes[offset + index]!;
       const net = this.net.address.bytes[index]!;
       if (byte !== net) isNetwork = false;
       if (byte !== (net | hostMaskByte(this.net.bits, index))) isBroadcast = false;
@@ -130,8 +137,8 @@ export class EncodedAddressSpace {
     return !(isNetwork || isBroadcast || isOwn);
   }
 
-  #passesRule(bytes: Uint8Array): boolean {
-    return !this.#hasSecondByteRule || bytes[this.#length - 2]! >= DYNAMIC_SECOND_BYTE_MIN;
+  #passesRule(bytes: Uint8Array, offset: number): boolean {
+    return !this.#hasSecondByteRule || bytes[offset + this.#length - 2]! >= DYNAMIC_SECOND_BYTE_MIN;
   }
 }
 

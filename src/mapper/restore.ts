@@ -89,13 +89,8 @@ export class Restorer {
     const { records, contexts, space } = this.#core.parts;
     const { shape } = records.table;
     const length = shape.tunnelVersion === 4 ? 4 : 16;
-    const encoded = this.#address(at);
-    if (!space.isDynamic(encoded)) return 0;
-    const view = this.#view;
-    if (records.table.findAnyByLocal(view, at + STORED_LOCAL) !== 0) return 0;
-    if (records.table.findAnyRemote(view, at + STORED_CONTEXT, at + STORED_REFERENCE) !== 0) {
-      return 0;
-    }
+    // Values are unique in a store: its batches are atomic and pages hold whole records.
+    if (!space.isDynamic(this.#page, at + STORED_LOCAL)) return 0;
     const storedFlags = this.#page[at + STORED_FLAGS]!;
     const isProvisional = (storedFlags & STORED_PROVISIONAL) !== 0;
     const isFromOutside = (storedFlags & STORED_FROM_OUTSIDE) !== 0;

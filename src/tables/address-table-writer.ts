@@ -71,13 +71,31 @@ export class AddressTableWriter extends AddressTableReader {
     return number;
   }
 
-  /** Adds a record under a number above all numbers in use; for restoring a store in order. */
+  /**
+   * Adds a record under a number above all numbers in use; for restoring a store in order, before
+   * there are readers. False when the number cannot be used.
+   */
   insertAt(number: number, fields: NewRecord, keyView: DataView, keyOffset: number): boolean {
     if (number <= this.#highest || number > this.shape.recordsMax) return false;
     for (let skipped = this.#highest + 1; skipped < number; skipped++) this.#release(skipped);
     this.#highest = number;
-    this.#fill(number, fields, keyView, keyOffset);
+    this.#fillUnread(number, fields, keyView, keyOffset);
     return true;
+  }
+
+  /** As `#fill`, with plain stores: several times faster, and nobody reads yet. */
+  #fillUnread(number: number, fields: NewRecord, keyView: DataView, keyOffset: number): void {
+    const { words } = this;
+    const word = this.offsetOf(number) >>> 2;
+    words[word] = words[word]! + 2;
+    words[word + WORD_KIND] = fields.kind | (fields.flags << 8);
+    words[word + WORD_LAST_USED] = fields.lastUsedSeconds;
+    words[word + WORD_HINT] = fields.hint;
+    for (let index = 0; index < KEY_WORDS; index++) {
+      words[word + WORD_LOCAL + index] = keyView.getUint32(keyOffset + 4 * index, true);
+    }
+    this.#used++;
+    this.#linkAll(number, fields.kind, fields.flags);
   }
 
   /** Changes the flags of a record and with them the indexes in which it is found. */
@@ -133,9 +151,13 @@ export class AddressTableWriter extends AddressTableReader {
     }
     this.#end(word);
     this.#used++;
-    for (const index of [0, 1, 2] as const) {
-      if (isIndexed(fields.kind, fields.flags, index)) this.#link(number, index);
-    }
+    this.#linkAll(number, fields.kind, fields.flags);
+  }
+
+  #linkAll(number: number, kind: number, flags: number): void {
+    if (isIndexed(kind, flags, 0)) this.#link(number, 0);
+    if (isIndexed(kind, flags, 1)) this.#link(number, 1);
+    if (isIndexed(kind, flags, 2)) this.#link(number, 2);
   }
 
   #takeFree(): number {
