@@ -1,6 +1,6 @@
 /**
- * The loop between mapper and store: one batch at a time; what changes meanwhile makes the next one,
- * so that batches grow with the load. Promises only, no timers.
+ * The loop between mapper and store: one batch at a time; what changes meanwhile makes the next
+ * one, so that batches grow with the load. Promises only, no timers.
  */
 
 import type { Mapper } from "./mapper.js";

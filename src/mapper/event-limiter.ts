@@ -1,4 +1,4 @@
-/** Keeps events of one kind from filling the log (spec/mapper.md 3.6: once a minute, with counts). */
+/** Keeps events of a kind from filling the log (spec/mapper.md 3.6: once a minute, with counts). */
 
 import type { MapperEvent } from "./config.js";
 

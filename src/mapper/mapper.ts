@@ -4,9 +4,9 @@
  * in; changes for the store are taken out in batches.
  *
  * Durability. A new mapping is `pending`. The mapper calls `onChangesWaiting`; the shell (or
- * Committer) takes a batch with `takeChanges`, stores it, and calls `committed` or `failed` with its
- * token; then the mapper calls `onSettled` with that token, and a repeated look-up finds the mapping
- * or tries anew. `onChangesWaiting` must not take a batch before it returns.
+ * Committer) takes a batch with `takeChanges`, stores it, and calls `committed` or `failed` with
+ * its token; then the mapper calls `onSettled` with that token, and a repeated look-up finds the
+ * mapping or tries anew. `onChangesWaiting` must not take a batch before it returns.
  */
 
 import type { AddressLookup, Lookup } from "../base/address-lookup.js";
@@ -239,8 +239,8 @@ export class Mapper implements AddressLookup {
   // ---- hosts file
 
   /**
-   * Makes `records` the ones in force of the hosts file at `path` (spec/mapper.md 5.2, 5.4): repeated
-   * ones stay without a gap, missing ones go. Complaints of the installation stage.
+   * Makes `records` the ones in force of the hosts file at `path` (spec/mapper.md 5.2, 5.4):
+   * repeated ones stay without a gap, missing ones go. Complaints of the installation stage.
    */
   installHosts(path: string, records: readonly HostsRecord[]): Complaint[] {
     const now = this.#options.nowSeconds();

@@ -1,8 +1,8 @@
 /**
- * Bringing stored mappings back (spec/mapper.md 6.2): records keep their numbers, so that pages keep
- * their places. Dropped are records that have rested long enough and those that this gateway could
- * not have made (another encode net). Expired ones come back resting: they can be revived, and their
- * values are not given to others before their time.
+ * Bringing stored mappings back (spec/mapper.md 6.2): records keep their numbers, so that pages
+ * keep their places. Dropped are records that have rested long enough and those that this gateway
+ * could not have made (another encode net). Expired ones come back resting: they can be revived,
+ * and their values are not given to others before their time.
  */
 
 import type { IpAddress } from "../base/ip.js";

@@ -106,7 +106,8 @@ export class Sources {
     const room = this.#parts.limits.sourceRecordsMax - source.current.size;
     const fresh = [...new Set(records)].filter((record) => !source.current.has(record));
     if (fresh.length > room) {
-      const text = `DNS source ${name} has more than ${this.#parts.limits.sourceRecordsMax} records`;
+      const most = this.#parts.limits.sourceRecordsMax;
+      const text = `DNS source ${name} has more than ${most} records`;
       this.#parts.onEvent({ level: "warning", kind: "source-limit", text });
       fresh.length = Math.max(0, room);
     }
@@ -237,7 +238,9 @@ export class Sources {
         record === undefined
           ? "a record"
           : `${formatIp(record.address)} + ${formatReference(record.reference!)}`;
-      const text = `DNS source ${source.name}: ${what} is not in force: found ${refusal.found}, expected ${refusal.wanted}`;
+      const text =
+        `DNS source ${source.name}: ${what} is not in force: ` +
+        `found ${refusal.found}, expected ${refusal.wanted}`;
       this.#parts.onEvent({ level: "warning", kind: "refused-record", text });
     }
   }
