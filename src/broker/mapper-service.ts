@@ -1,9 +1,9 @@
 /**
- * The mapper socket's protocol without the socket (spec/mapper.md 2): takes messages of connections,
- * asks the mapper, hands out replies. Any number of clients, any number of requests in flight; a
- * reply leaves when what it says is stored, so replies may overtake each other (the packet id tells
- * them apart). A message that is malformed, internal or not permitted gets no reply, is counted and
- * named at most once a second per kind; the connection stays open (2.5).
+ * The mapper socket's protocol without the socket (spec/mapper.md 2): takes messages of
+ * connections, asks the mapper, hands out replies. Any number of clients, any number of requests in
+ * flight; a reply leaves when what it says is stored, so replies may overtake each other (the
+ * packet id tells them apart). A message that is malformed, internal or not permitted gets no
+ * reply, is counted and named at most once a second per kind; the connection stays open (2.5).
  *
  * `reply` borrows its bytes until it returns. Messages are borrowed until `handle` returns.
  */

@@ -1,7 +1,8 @@
 /**
  * What the mapper knows about each remote context: how many mappings it has, how fast it makes new
  * ones and whether anybody inside ever addressed it (spec/tunnel.md S2). Numbers instead of
- * objects, because there may be as many contexts as mappings. A context without mappings is forgotten.
+ * objects, because there may be as many contexts as mappings. A context without mappings is
+ * forgotten.
  */
 
 import { TokenBucket } from "../base/limits.js";

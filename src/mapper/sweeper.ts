@@ -1,7 +1,7 @@
 /**
- * Time passing over the records (spec/mapper.md 3.1, 3.7): a walk in small steps that refreshes used
- * records, hides expired ones and frees those that have rested long enough; and, when values run
- * out, the search for the records that expired longest ago (3.6).
+ * Time passing over the records (spec/mapper.md 3.1, 3.7): a walk in small steps that refreshes
+ * used records, hides expired ones and frees those that have rested long enough; and, when values
+ * run out, the search for the records that expired longest ago (3.6).
  */
 
 import { FLAG_INACTIVE, KIND_LOCAL, KIND_PAIR, KIND_REMOTE } from "../tables/address-table.js";

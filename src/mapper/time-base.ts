@@ -1,7 +1,7 @@
 /**
- * Mapper seconds: whole seconds since a stored time base, at least 1, never running backwards across
- * restarts (spec/mapper.md 3.1). The shell anchors them once to the wall clock and counts on with a
- * monotonic clock.
+ * Mapper seconds: whole seconds since a stored time base, at least 1, never running backwards
+ * across restarts (spec/mapper.md 3.1). The shell anchors them once to the wall clock and counts on
+ * with a monotonic clock.
  *
  * Stored in the shelf `meta`: 0 format version, 1 version of local addresses, 2 version of the
  * tunnel, 3 zero, 4..11 time base in milliseconds since 1970 (IEEE double), 12..15 last seconds.

@@ -1,7 +1,8 @@
 /**
- * Random lives of a gateway in simulated time against a simple model: what was acknowledged is never
- * given to another while it may be in use, survives every crash, and the table never contradicts
- * itself. The refresh by a packet may be lost in a crash unless it was stored; an answer may not. SEED repeats a run.
+ * Random lives of a gateway in simulated time against a simple model: what was acknowledged is
+ * never given to another while it may be in use, survives every crash, and the table never
+ * contradicts itself. The refresh by a packet may be lost in a crash unless it was stored; an
+ * answer may not. SEED repeats a run.
  */
 
 import assert from "node:assert/strict";
