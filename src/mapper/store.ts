@@ -6,8 +6,7 @@
  *
  * Rules for an implementation:
  * - `commit` is atomic and durable when its promise resolves: after a crash at any moment either
- *   all
- *   changes of a batch are there or none. Batches are applied in the order of the calls.
+ *   all changes of a batch are there or none. Batches are applied in the order of the calls.
  * - A rejected `commit` (disk full) leaves the store as it was; later calls may succeed.
  * - Keys are non-negative integers below 2^48 and unique within a shelf; values are 1 to 16384
  *   bytes.
