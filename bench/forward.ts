@@ -6,6 +6,7 @@
 // two ways take turns, so that a slow minute of the machine hits both.
 
 import { readFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import {
   externalLines,
   type GatewayProcess,
@@ -141,6 +142,7 @@ async function measure(
   options: BenchOptions,
 ): Promise<ForwardResult> {
   const seconds = options.quick ? 1 : 4;
+  const loadBefore = loadavg()[0] ?? 0;
   const runs = options.quick ? 1 : options.runs;
   const samples = new Map<string, Sample[]>();
   for (const way of ways) await warmUp(lab, way);
@@ -166,10 +168,12 @@ async function measure(
       roundTripLoadedMs: await roundTripLoaded(lab, way, pings),
     };
   }
-  return summarize(lab, byWay, samples, { runs, seconds });
+  return summarize(lab, byWay, samples, { runs, seconds, loadBefore });
 }
 
 interface ForwardResult {
+  /** Load of the machine during the last minute, before the first measurement; near 0 is good. */
+  readonly loadBefore: number;
   readonly runs: number;
   readonly secondsPerRun: number;
   readonly gateway?: WayResult;
@@ -184,9 +188,14 @@ function summarize(
   lab: Lab,
   byWay: Partial<Record<Way, WayResult>>,
   samples: ReadonlyMap<string, readonly Sample[]>,
-  shape: { runs: number; seconds: number },
+  shape: { runs: number; seconds: number; loadBefore: number },
 ): ForwardResult {
-  const base = { runs: shape.runs, secondsPerRun: shape.seconds, ...byWay };
+  const base = {
+    loadBefore: shape.loadBefore,
+    runs: shape.runs,
+    secondsPerRun: shape.seconds,
+    ...byWay,
+  };
   const { gateway, plain } = byWay;
   if (gateway === undefined || plain === undefined) return base;
   const ratio = Object.fromEntries(
@@ -336,6 +345,11 @@ function printTable(result: ForwardResult, options: BenchOptions): void {
       "s per gigabyte of TCP",
     );
     row("Resident memory", (result.residentMegabytes ?? []).join(" + "), "", "", "MB");
+  }
+  if (result.loadBefore > 0.5) {
+    console.log(
+      `The machine was busy before (load ${result.loadBefore.toFixed(1)}): measure again`,
+    );
   }
   if (options.quick) console.log("Quick run: the figures only show that the benchmark works");
 }

@@ -208,9 +208,10 @@ async function buildSite(
   const natNamespace = nat === "none" ? undefined : await addRouter(namespaces, `nat${number}`);
   await connectToInternet(namespaces, { number, gateway, natNamespace, nat, internet });
   const local = LOCAL[choice.localVersion];
-  await addLan(namespaces, gateway, `${local.prefix}1/${local.length}`);
+  const hostCount = choice.hosts ?? 1;
+  if (hostCount > 1) await addLan(namespaces, gateway, `${local.prefix}1/${local.length}`);
   const hosts: Host[] = [];
-  for (let index = 0; index < (choice.hosts ?? 1); index += 1) {
+  for (let index = 0; index < hostCount; index += 1) {
     hosts.push(await addHost(namespaces, { number, index, gateway, choice }));
   }
   return {
@@ -307,7 +308,7 @@ function natRules(version: IpVersion, nat: NatKind): string {
   }`;
 }
 
-/** A bridge, so that a site may have any number of hosts. */
+/** A bridge between several hosts. A single host has a cable of its own: a bridge costs time. */
 async function addLan(namespaces: Namespaces, gateway: string, address: string): Promise<void> {
   await namespaces.ip(gateway, [
     "link add name lan type bridge",
@@ -330,6 +331,7 @@ async function addHost(
     choice: SiteOptions;
   },
 ): Promise<Host> {
+  const isShared = (choice.hosts ?? 1) > 1;
   const name = `host${number}${index === 0 ? "" : String.fromCharCode(97 + index)}`;
   const namespace = await namespaces.add(name);
   const local = LOCAL[choice.localVersion];
@@ -344,9 +346,11 @@ async function addHost(
       name: "eth0",
       addresses: addresses.map((address) => `${address}/${local.length}`),
     },
-    { namespace: gateway, name: `port${index}`, addresses: [] },
+    isShared
+      ? { namespace: gateway, name: `port${index}`, addresses: [] }
+      : { namespace: gateway, name: "lan", addresses: [`${local.prefix}1/${local.length}`] },
   );
-  await namespaces.ip(gateway, [`link set port${index} master lan`]);
+  if (isShared) await namespaces.ip(gateway, [`link set port${index} master lan`]);
   await namespaces.ip(namespace, [`route add default via ${local.prefix}1 src ${addresses[0]}`]);
   const plainAddress = `${PLAIN[choice.localVersion][number][0]}${(index + 1) * 10}`;
   return { namespace, name, addresses: addresses as [string, ...string[]], plainAddress };
