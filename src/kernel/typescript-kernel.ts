@@ -5,7 +5,9 @@
 
 import type { AddressTableReader } from "../tables/address-table.js";
 import { foldSum } from "./checksum-update.js";
+import { joinable } from "./joining.js";
 import type { Kernel } from "./kernel.js";
+import { segmentInto } from "./segmenting.js";
 
 /** Words that can be added before a sum of 16-bit halves could leave 2^31. */
 const WORDS_PER_FOLD = 8192;
@@ -14,12 +16,14 @@ export class TypescriptKernel implements Kernel {
   readonly #table: AddressTableReader;
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
 
   /** `table` lies in the same memory as everything the kernel is asked about. */
   constructor(table: AddressTableReader) {
     this.#table = table;
     this.#view = table.view;
     this.#bytes = new Uint8Array(table.view.buffer);
+    this.#words = new Int32Array(table.view.buffer);
   }
 
   sum(offset: number, length: number): number {
@@ -45,6 +49,14 @@ export class TypescriptKernel implements Kernel {
 
   copy(target: number, source: number, length: number): void {
     this.#bytes.copyWithin(target, source, source + length);
+  }
+
+  segmentInto(job: number): number {
+    return segmentInto(this, this.#view, this.#words, job);
+  }
+
+  joinable(job: number): number {
+    return joinable(this, this.#view, this.#words, job);
   }
 
   findByLocal(addressOffset: number): number {
