@@ -30,11 +30,11 @@ check_node() {
   }
 }
 
-# Equal lock files mean that the packages are the right ones; file times do not survive a clone.
+# Equal lock files mean that the packages are the right ones, whatever the times of the files.
 install_packages() {
   stamp=node_modules/.ipref-package-lock.json
   if cmp -s package-lock.json "$stamp"; then return 0; fi
-  if [ ! -e "$stamp" ] && [ -e node_modules/.package-lock.json ] &&
+  if [ -e node_modules/.package-lock.json ] && # npm has run since the lock file was changed
     [ -z "$(find package-lock.json -newer node_modules/.package-lock.json)" ]; then
     cp package-lock.json "$stamp"
     return 0

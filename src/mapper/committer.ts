@@ -35,8 +35,9 @@ export class Committer {
   async #run(): Promise<void> {
     let isGoingOn = true;
     while (isGoingOn) {
-      this.#isKicked = false;
       const batch = this.#mapper().takeChanges();
+      // The batch holds all that was announced so far, also while it was taken.
+      this.#isKicked = false;
       if (batch === undefined) break;
       // What came in during a failed try gets its own answer soon; the rest waits for a sweep.
       isGoingOn = (await this.#storeBatch(batch.token, batch.changes)) || this.#isKicked;

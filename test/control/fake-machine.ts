@@ -1,0 +1,145 @@
+/** A machine in memory: everything the gateway asks for, recorded in one list of events. */
+
+import type { IpAddress } from "../../src/base/ip.js";
+import { seededRandom } from "../../src/base/random.js";
+import type {
+  ClientConnection,
+  ClientHandlers,
+  FileText,
+  ForwardingRequest,
+  Machine,
+} from "../../src/control/ports.js";
+import { MemoryStore } from "../../src/mapper/memory-store.js";
+
+/** A machine whose clock stands still until a test moves it. */
+export class FakeMachine implements Machine {
+  readonly random = seededRandom(1);
+  /** What was opened, written and closed, in order. */
+  readonly events: string[] = [];
+  readonly store = new MemoryStore();
+  readonly timers = new Set<{ readonly intervalMs: number; readonly work: () => void }>();
+  readonly sent: { destination: IpAddress; port: number; payload: Uint8Array }[] = [];
+  readonly written: Uint8Array[] = [];
+  file: FileText = { kind: "missing" };
+  nowMs = 5_000;
+  /** Steps that throw: name of the event. */
+  readonly broken = new Set<string>();
+  handlers: ClientHandlers | undefined;
+  forwarding: ForwardingRequest | undefined;
+  onFileChange = () => {};
+
+  monotonicMs(): number {
+    return this.nowMs;
+  }
+
+  wallClockMs(): number {
+    return 1_700_000_000_000 + this.nowMs;
+  }
+
+  allocateShared(bytes: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(bytes);
+  }
+
+  openStore() {
+    this.#open("store");
+    const { store, events } = this;
+    return {
+      store: {
+        load: () => store.load(),
+        commit: (changes: Parameters<MemoryStore["commit"]>[0]) => store.commit(changes),
+        close: async () => void events.push("close store"),
+      },
+      notices: [],
+    };
+  }
+
+  interfaceMtu(): number | undefined {
+    return 1500;
+  }
+
+  ownAddresses(): readonly IpAddress[] {
+    return [];
+  }
+
+  openTunnel(_bind: IpAddress, port: number) {
+    this.#open("tunnel");
+    return {
+      port,
+      send: (destination: IpAddress, remotePort: number, payload: Uint8Array) => {
+        this.sent.push({ destination, port: remotePort, payload: payload.slice() });
+        return "sent" as const;
+      },
+      pathMtu: () => 1500,
+      takeErrors: () => [],
+      close: () => void this.events.push("close tunnel"),
+    };
+  }
+
+  openTun() {
+    this.#open("tun");
+    return {
+      name: "fake0",
+      warnings: ["forwarding is off"],
+      write: (packet: Uint8Array) => this.written.push(packet.slice()) > 0,
+      close: () => void this.events.push("close tun"),
+    };
+  }
+
+  async startForwarding(request: ForwardingRequest) {
+    this.#open("workers");
+    this.forwarding = request;
+    return { stop: async () => void this.events.push("stop workers") };
+  }
+
+  listen(path: string, handlers: ClientHandlers) {
+    this.#open(`listen ${path}`);
+    this.handlers = handlers;
+    return { close: () => void this.events.push("close listener") };
+  }
+
+  readText(): FileText {
+    return this.file;
+  }
+
+  watchFile(_path: string, onChange: () => void) {
+    this.onFileChange = onChange;
+    return { close: () => void this.events.push("close watch") };
+  }
+
+  every(intervalMs: number, work: () => void) {
+    const timer = { intervalMs, work };
+    this.timers.add(timer);
+    return { close: () => void this.timers.delete(timer) };
+  }
+
+  /** Lets time pass and runs the timers that are due, once a second. */
+  pass(seconds: number): void {
+    for (let count = 0; count < seconds; count++) {
+      this.nowMs += 1000;
+      for (const { work } of [...this.timers]) work();
+    }
+  }
+
+  /** A client of the mapper socket; `replies` fills with what it is sent. */
+  connect(id: number): { client: ClientConnection; replies: Uint8Array[] } {
+    const replies: Uint8Array[] = [];
+    const client: ClientConnection = {
+      id,
+      credentials: { pid: 100 + id, uid: 0, gid: 0 },
+      send: (message) => void replies.push(message.slice()),
+      close: () => {},
+    };
+    this.handlers!.onConnect(client);
+    return { client, replies };
+  }
+
+  #open(what: string): void {
+    if (this.broken.has(what)) throw new Error(`Cannot open ${what}`);
+    this.events.push(`open ${what}`);
+  }
+}
+
+/** Lets promises and commits settle. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
