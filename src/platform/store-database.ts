@@ -3,8 +3,8 @@
  * reading. Main thread; checkpoints are written by store-checkpoint-worker.ts.
  *
  * Keys are numbers: shelf index times 2^48 plus the key of the change, so that a shelf is one range
- * and the order is that of mapper/store.ts. Values carry a CRC-32 and their key in front. One more entry, beyond
- * all shelves, holds the last journal epoch that the file contains.
+ * and the order is that of mapper/store.ts. Values carry a CRC-32 and their key in front. One more
+ * entry, beyond all shelves, holds the last journal epoch that the file contains.
  *
  * `overlappingSync: false` makes a commit durable when it resolves: the pages are written and
  * synchronised, then the meta page is written with O_DSYNC (seen with strace, lmdb-js 3.5).
