@@ -4,7 +4,8 @@
  * clients.
  */
 
-import type { DecodedMessage } from "../wire/dns/message.js";
+import { assert } from "../base/assert.js";
+import { type DecodedMessage, decodeMessage } from "../wire/dns/message.js";
 import {
   FLAG_AA,
   RCODE_NOERROR,
@@ -12,8 +13,9 @@ import {
   RCODE_REFUSED,
   RCODE_SERVFAIL,
 } from "../wire/dns/numbers.js";
-import type { PackedSections } from "../wire/dns/packed.js";
+import { type PackedSections, packedInto } from "../wire/dns/packed.js";
 import type { ResourceRecord } from "../wire/dns/record.js";
+import type { Query } from "./query.js";
 
 /** RFC 8914; `code` 0 to 65,535. */
 export interface ExtendedError {
@@ -125,6 +127,19 @@ export const SILENT: Answer = {
 export function negative(soa: ResourceRecord, isNameKnown: boolean, flags = FLAG_AA): Answer {
   const rcode = isNameKnown ? RCODE_NOERROR : RCODE_NXDOMAIN;
   return answerOf({ rcode, flags, authority: [soa] });
+}
+
+/** The same answer as records; `query` asked for it, so its question fits the sections. */
+export function unpackAnswer(packed: PackedAnswer, query: Query): RecordsAnswer {
+  const { sections, ageSeconds, ttlSecondsMax } = packed;
+  const bytes = new Uint8Array(query.questionEnd + sections.body.length);
+  bytes.set(query.bytes.subarray(0, query.questionEnd));
+  const end = packedInto(bytes, sections, ageSeconds, ttlSecondsMax);
+  const decoded = decodeMessage(bytes, end);
+  assert(decoded.ok, "packed sections are valid behind their question");
+  const { answer, authority, additional } = decoded.message;
+  const { kind: _, sections: __, ageSeconds: ___, ...base } = packed;
+  return { ...base, kind: "records", answer, authority, additional, isAdditionalNeeded: false };
 }
 
 /** A reply received from another server as an answer; sections without its OPT. */

@@ -8,6 +8,7 @@ import type { RandomSource } from "../base/random.js";
 import type { Reference } from "../base/reference.js";
 import type { DecodedMessage } from "../wire/dns/message.js";
 import type { Name } from "../wire/dns/name.js";
+import type { PackedSections } from "../wire/dns/packed.js";
 import type { Endpoint } from "./query.js";
 
 /** Two clocks: deadlines use the monotonic one, schedules and logs the other. */
@@ -64,15 +65,33 @@ export interface UpstreamQuestion {
   readonly isRecursionDesired: boolean;
   readonly isCheckingDisabled: boolean;
   readonly isDnssecOk: boolean;
+  /** AD of the request (RFC 6840 5.7); absent means no. */
+  readonly isAuthenticDataWanted?: boolean;
   /** Whole budget of the client query that is left (spec/resolver.md 1.14). */
   readonly budgetMs: number;
 }
 
 export type UpstreamFailure = "timeout" | "network" | "malformed" | "overload" | "loop";
 
-/** A validated reply (spec/resolver.md 4.4); `message` borrows nothing. */
+/**
+ * A validated reply (spec/resolver.md 4.4). `message` borrows nothing, may be decoded when it is
+ * asked for, and leaves out answer records that the question does not lead to.
+ */
+export interface UpstreamReply {
+  readonly ok: true;
+  readonly message: DecodedMessage;
+  readonly bytes: Uint8Array;
+  /**
+   * The sections to be relayed as they are; undefined when the message has to be written from its
+   * records, absent when nobody looked.
+   */
+  readonly sections?: PackedSections | undefined;
+  /** With the upper bits of the OPT, as `message.rcode`, but known without decoding. */
+  readonly rcode?: number;
+}
+
 export type UpstreamResult =
-  | { readonly ok: true; readonly message: DecodedMessage; readonly bytes: Uint8Array }
+  | UpstreamReply
   | { readonly ok: false; readonly failure: UpstreamFailure; readonly detail: string };
 
 /**
@@ -81,6 +100,11 @@ export type UpstreamResult =
  */
 export interface UpstreamPort {
   ask(question: UpstreamQuestion): Promise<UpstreamResult>;
+  /**
+   * Asks each server once for a random name (spec/resolver.md 1.15); a server for which `found` is
+   * called leads back here and fails with "loop" from then on. `register` files a probe's name.
+   */
+  probeLoops?(register: (name: Name, found: () => void) => void): void;
 }
 
 /** What the mapper said to MC_GET_EA. */

@@ -89,6 +89,23 @@ export class MessageBuilder {
     this.#position = position;
   }
 
+  /** Goes on behind a question that the caller copied, its count included. */
+  resumeAfterQuestion(name: Name, questionEnd: number): void {
+    this.#questionKey = this.#keyOf(name);
+    this.#position = questionEnd;
+  }
+
+  /** Raises the limit, for an OPT whose room was kept free. */
+  extend(length: number): void {
+    this.#limit = Math.min(this.#limit + length, this.#target.length);
+  }
+
+  /** Removes the additional section, which starts at `position`. */
+  dropAdditional(position: number): void {
+    this.rewind(position);
+    writeU16(this.#target, ADDITIONAL_COUNT_OFFSET, 0);
+  }
+
   /** Appends a record to a section; sections in wire order. False when it does not fit. */
   record(section: SectionOffset, record: ResourceRecord, ttlSecondsMax = 0x7fff_ffff): boolean {
     const start = this.#position;

@@ -104,6 +104,15 @@ export class WireReader {
     return hasNames(type) ? scratch.slice(0, expanded) : this.bytes.slice(start, dataEnd);
   }
 
+  /** Passes over `length` octets of data of a type with all its checks. */
+  skipRdata(type: number, length: number): void {
+    const dataEnd = this.position + length;
+    if (dataEnd > this.end) this.fail("record-truncated");
+    if (this.fault !== undefined) return;
+    this.#fields(rdataLayout(type), dataEnd);
+    if (this.fault === undefined && this.position !== dataEnd) this.fail("record-data");
+  }
+
   /** Expands all fields into the scratch; returns the length. Faults with "record-data". */
   #fields(layout: readonly RdataField[], dataEnd: number): number {
     let length = 0;

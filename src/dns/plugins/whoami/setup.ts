@@ -1,0 +1,16 @@
+/** `whoami`: no arguments (spec/resolver.md 2.6). */
+
+import { expectCount, expectNoLines } from "../../corefile/words.js";
+import { definePlugin } from "../../plugin.js";
+import { WhoamiHandler } from "./handler.js";
+
+export const whoamiPlugin = definePlugin<true>({
+  name: "whoami",
+  isOnce: true,
+  parse([directive], context) {
+    expectCount(directive!.args, directive!.name, 0, 0, context);
+    expectNoLines(directive!, context);
+    return true;
+  },
+  build: () => new WhoamiHandler(),
+});
