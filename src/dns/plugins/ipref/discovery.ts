@@ -10,8 +10,14 @@ import type { UpstreamPort } from "../../ports.js";
 import { NameTable } from "../cache/name-table.js";
 import type { AaAddress } from "./aa-string.js";
 import { type AaCarrier, CARRIERS } from "./carrier.js";
-import { type Deadline, KEPT_SECONDS_MIN, type Lookup, lookUp, NONE_SECONDS_MAX } from "./lookup.js";
-import type { ReadyAnswer } from "./ready-answer.js";
+import {
+  type Deadline,
+  KEPT_SECONDS_MIN,
+  type Lookup,
+  lookUp,
+  NONE_SECONDS_MAX,
+} from "./lookup.js";
+import type { MappedAnswer, MapResult, ReadyAnswer } from "./ready-answer.js";
 import type { IprefReport } from "./report.js";
 import {
   AA_TABLE_BYTES_MAX,
@@ -43,9 +49,9 @@ export class AaEntry {
   hitCount = 0;
   isRefreshing = false;
   /** Answers for this second, and the one that is being made. */
-  mapped: ReadyAnswer | undefined;
+  mapped: MappedAnswer | undefined;
   nodata: ReadyAnswer | undefined;
-  mapping: Promise<ReadyAnswer> | undefined;
+  mapping: Promise<MapResult> | undefined;
 
   constructor(name: Name, found: Finding, nowMs: number) {
     this.name = name;

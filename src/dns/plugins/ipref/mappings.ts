@@ -17,7 +17,13 @@ import type { GatewayEntry, Gateways } from "./gateways.js";
 import type { Deadline } from "./lookup.js";
 import { LruMap } from "./lru-map.js";
 import type { NewAddressLimit } from "./new-address-limit.js";
-import { READY_MS, type MapFailure, type ReadyAnswer, readyAnswer } from "./ready-answer.js";
+import {
+  type MapFailed,
+  type MappedAnswer,
+  type MapResult,
+  READY_MS,
+  readyAnswer,
+} from "./ready-answer.js";
 import { addressRecord } from "./records.js";
 import type { IprefReport } from "./report.js";
 import type { ReverseTable } from "./reverse.js";
@@ -49,9 +55,7 @@ interface Encoded {
   readonly expiresAtMs: number;
 }
 
-type Mapped =
-  | { readonly kind: "address"; readonly encoded: Encoded }
-  | { readonly kind: "failed"; readonly cause: MapFailure; readonly detail: string };
+type Mapped = { readonly kind: "address"; readonly encoded: Encoded } | MapFailed;
 
 /** Parts of the step that maps. */
 export interface MappingParts {
@@ -89,7 +93,7 @@ export class Mappings {
   }
 
   /** The answer from memory alone; undefined when somebody has to be asked. */
-  now(entry: AaEntry, nowMs: number): ReadyAnswer | undefined {
+  fromMemory(entry: AaEntry, nowMs: number): MappedAnswer | undefined {
     const targets = this.#cachedTargets(entry, nowMs);
     if (targets === undefined || targets.list.length === 0) return undefined;
     const encoded: Encoded[] = [];
@@ -103,7 +107,7 @@ export class Mappings {
   }
 
   /** The answer after asking whoever has to be asked. */
-  async later(entry: AaEntry, client: IpAddress, deadline: Deadline): Promise<ReadyAnswer> {
+  async ask(entry: AaEntry, client: IpAddress, deadline: Deadline): Promise<MapResult> {
     const targets = await this.#targets(entry, deadline);
     if (targets.list.length === 0) {
       const detail = targets.failure ?? NO_ADDRESS;
@@ -119,7 +123,7 @@ export class Mappings {
       return { kind: "failed", cause: "unavailable", detail: "the mapper was restarted" };
     }
     const encoded: Encoded[] = [];
-    let failed: ReadyAnswer | undefined;
+    let failed: MapFailed | undefined;
     for (const result of results) {
       if (result.kind === "address") encoded.push(result.encoded);
       else failed ??= result;
@@ -153,7 +157,12 @@ export class Mappings {
     return { kind: "address", encoded };
   }
 
-  #answer(entry: AaEntry, targets: Targets, encoded: readonly Encoded[], nowMs: number) {
+  #answer(
+    entry: AaEntry,
+    targets: Targets,
+    encoded: readonly Encoded[],
+    nowMs: number,
+  ): MappedAnswer {
     const { recordsMax, ttlSecondsMax, reverse, encodedVersion } = this.#parts;
     const ttlSeconds = Math.min(entry.ttlSecondsAt(nowMs), targets.ttlSeconds, ttlSecondsMax);
     const addresses = distinct(encoded.map(({ address }) => address)).slice(0, recordsMax);
@@ -167,7 +176,7 @@ export class Mappings {
     for (const { expiresAtMs } of encoded) validUntilMs = Math.min(validUntilMs, expiresAtMs);
     const type = encodedVersion === 4 ? TYPE_A : TYPE_AAAA;
     const answer = readyAnswer(name, type, records, []);
-    return { kind: "answer", answer, validUntilMs } as const;
+    return { kind: "answer", answer, validUntilMs, generation: this.#generation };
   }
 
   /** Targets whose gateways are all known. */

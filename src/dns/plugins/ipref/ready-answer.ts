@@ -4,18 +4,34 @@
  */
 
 import type { Name } from "../../../wire/dns/name.js";
+import { RCODE_SERVFAIL } from "../../../wire/dns/numbers.js";
 import type { ResourceRecord } from "../../../wire/dns/record.js";
 import { type Answer, answerOf, failure } from "../../answer.js";
-import { RCODE_SERVFAIL } from "../../../wire/dns/numbers.js";
 import { packRecords } from "../cache/pack.js";
 
 /** Why no encoded address was obtained. */
 export type MapFailure = "upstream" | "unavailable" | "refused" | "limited";
 
-/** An answer, or why there is none, until `validUntilMs`. */
-export type ReadyAnswer =
-  | { readonly kind: "answer"; readonly answer: Answer; readonly validUntilMs: number }
-  | { readonly kind: "failed"; readonly cause: MapFailure; readonly detail: string };
+/** An answer for every query until `validUntilMs`. */
+export interface ReadyAnswer {
+  readonly answer: Answer;
+  readonly validUntilMs: number;
+}
+
+/** An answer with encoded addresses; void when the mapper was lost since. */
+export interface MappedAnswer extends ReadyAnswer {
+  readonly kind: "answer";
+  readonly generation: number;
+}
+
+export interface MapFailed {
+  readonly kind: "failed";
+  readonly cause: MapFailure;
+  readonly detail: string;
+}
+
+/** Encoded addresses, or why there are none. */
+export type MapResult = MappedAnswer | MapFailed;
 
 /** Longest use of one answer; its TTLs do not count down meanwhile. */
 export const READY_MS = 1000;
