@@ -1,4 +1,4 @@
-# IPREF gateway. `make` builds bin/gw and bin/ipref-gw.
+# IPREF gateway. `make` builds bin/gw, bin/ipref-gw, bin/coredns and bin/ipref-coredns.
 
 PREFIX ?= /usr/local
 LIBRARY = $(DESTDIR)$(PREFIX)/lib/ipref-gateway
@@ -27,7 +27,8 @@ install: all
 	cp LICENSE NOTICE README.md CHANGELOG.md "$(LIBRARY)/"
 	cd "$(LIBRARY)" && npm prune --omit=dev --offline --no-audit --no-fund --loglevel=error
 	ln -sf ../lib/ipref-gateway/bin/ipref-gw "$(DESTDIR)$(PREFIX)/bin/ipref-gw"
+	ln -sf ../lib/ipref-gateway/bin/ipref-coredns "$(DESTDIR)$(PREFIX)/bin/ipref-coredns"
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/ipref-gw"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/ipref-gw" "$(DESTDIR)$(PREFIX)/bin/ipref-coredns"
 	rm -rf "$(LIBRARY)"

@@ -70,6 +70,18 @@ compile() {
   mv "$stamp.new" "$stamp"
 }
 
+# The WebAssembly kernel, and the constants that it shares with TypeScript.
+compile_kernel() {
+  target=dist/src/kernel/kernel.wasm
+  sources="src/kernel/assembly src/kernel/jobs.ts src/tables/address-record.ts src/tables/peer-record.ts"
+  # shellcheck disable=SC2086
+  if [ -e "$target" ] && [ -z "$(find $sources -newer "$target" | head -n 1)" ]; then return 0; fi
+  scripts/build-kernel.sh "$target" >&2 || {
+    say "building the WebAssembly kernel failed"
+    exit 1
+  }
+}
+
 # launcher NAME PROGRAM [NODE FLAGS]
 launcher() {
   cat >"bin/$1.new" <<END
@@ -85,6 +97,8 @@ write_launchers() {
   mkdir -p bin
   launcher ipref-gw ipref-gw "--enable-source-maps --max-semi-space-size=16"
   launcher gw ipref-gw "--enable-source-maps --max-semi-space-size=16"
+  launcher ipref-coredns ipref-coredns "--enable-source-maps --max-semi-space-size=16"
+  launcher coredns ipref-coredns "--enable-source-maps --max-semi-space-size=16"
   launcher ipref ipref "--enable-source-maps"
 }
 
@@ -96,7 +110,7 @@ give_to_owner() {
 
 is_current() {
   cmp -s package-lock.json node_modules/.ipref-package-lock.json && [ -x bin/ipref-gw ] &&
-    [ "bin/ipref-gw" -nt scripts/prepare.sh ]
+    [ -x bin/ipref-coredns ] && [ "bin/ipref-gw" -nt scripts/prepare.sh ]
 }
 
 check_node
@@ -110,5 +124,6 @@ case "${1:-}" in
   --all) compile dist/.built-all . src test bench ;;
   *) compile dist/.built-programs src/programs src ;;
 esac
+compile_kernel
 if ! is_current; then write_launchers; fi
 give_to_owner
