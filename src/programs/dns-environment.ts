@@ -13,7 +13,7 @@ import { systemRandom } from "../platform/random.js";
 import type { Reactor } from "../platform/reactor.js";
 import type { ProgramLog } from "./dns-log.js";
 import type { MetricsRegistry } from "./dns-metrics.js";
-import { type UpstreamClients, upstreamClients } from "./dns-upstreams.js";
+import { UpstreamClients } from "./dns-upstreams.js";
 
 const clock: Clock = { monotonicMs, unixMs: wallClockMs };
 
@@ -42,7 +42,7 @@ export class DnsWorld {
   /** An environment for one site, and its end. */
   environment(): { readonly environment: Environment; close(): void } {
     const { log, metrics, random } = this;
-    const upstreams: UpstreamClients = upstreamClients(this.#reactor, {
+    const upstreams = new UpstreamClients(this.#reactor, {
       clock,
       timers,
       random,
@@ -59,7 +59,7 @@ export class DnsWorld {
       files: systemFiles,
       datagrams: systemDatagrams,
       metrics,
-      upstream: (servers, options) => upstreams.open(servers, options),
+      upstream: (servers, options) => upstreams.groups.group(servers, options),
       mapper: (path) => {
         const shared = this.#mapper(path);
         leases.push(shared);
@@ -79,6 +79,7 @@ export class DnsWorld {
       const transport = mapperTransport(this.#reactor, path);
       const { log, metrics, random } = this;
       const client = new MapperClient({ path, transport, clock, timers, random, log, metrics });
+      client.start();
       shared = new SharedMapper(client);
       this.#mappers.set(path, shared);
     }

@@ -1,36 +1,31 @@
-/** Clients for other DNS servers, for one site. */
+/** Clients for other DNS servers: joins the sockets to the groups of one site. */
 
-import type {
-  Clock,
-  Log,
-  Metrics,
-  Timers,
-  UpstreamOptions,
-  UpstreamPort,
-  UpstreamServer,
-} from "../dns/ports.js";
-import type { SystemRandom } from "../platform/random.js";
+import type { UpstreamWorld } from "../dns/upstream/group.js";
+import { Upstreams } from "../dns/upstream/upstreams.js";
+import { DnsDatagrams } from "../platform/dns-upstream-datagram.js";
+import { DnsStreams } from "../platform/dns-upstream-stream.js";
 import type { Reactor } from "../platform/reactor.js";
 
-export interface UpstreamParts {
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly random: SystemRandom;
-  readonly log: Log;
-  readonly metrics: Metrics;
-}
+/** What the clients need besides sockets. */
+export type UpstreamParts = Omit<UpstreamWorld, "datagrams" | "streams">;
 
-/** The clients of one site. */
-export interface UpstreamClients {
-  open(servers: readonly UpstreamServer[], options: UpstreamOptions): UpstreamPort;
-  close(): void;
-}
+/** Clients of one site and their sockets. */
+export class UpstreamClients {
+  readonly groups: Upstreams;
+  readonly #datagrams: DnsDatagrams;
 
-export function upstreamClients(_reactor: Reactor, _parts: UpstreamParts): UpstreamClients {
-  return {
-    open: () => ({
-      ask: async () => ({ ok: false, failure: "network", detail: "no upstream client" }),
-    }),
-    close: () => {},
-  };
+  constructor(reactor: Reactor, parts: UpstreamParts) {
+    this.#datagrams = new DnsDatagrams(reactor);
+    this.groups = new Upstreams({
+      ...parts,
+      datagrams: this.#datagrams,
+      streams: new DnsStreams(),
+    });
+  }
+
+  /** Ends everything that is in flight. */
+  close(): void {
+    this.groups.stop();
+    this.#datagrams.close();
+  }
 }
