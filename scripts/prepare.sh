@@ -73,7 +73,8 @@ compile() {
 # The WebAssembly kernel, and the constants that it shares with TypeScript.
 compile_kernel() {
   target=dist/src/kernel/kernel.wasm
-  sources="src/kernel/assembly src/kernel/jobs.ts src/tables/address-record.ts src/tables/peer-record.ts"
+  sources="src/kernel/assembly src/kernel/jobs.ts src/tables/address-record.ts
+    src/tables/peer-record.ts scripts/build-kernel.sh"
   # shellcheck disable=SC2086
   if [ -e "$target" ] && [ -z "$(find $sources -newer "$target" | head -n 1)" ]; then return 0; fi
   scripts/build-kernel.sh "$target" >&2 || {

@@ -96,6 +96,13 @@ export class AddressTableReader {
     return this.lookupPair(view, localOffset, encodedOffset, FLAG_INACTIVE);
   }
 
+  /** Notes a find of other code than this class: the sequence under which the key was compared. */
+  remember(record: number, sequence: number): void {
+    const index = this.#finds++ & (REMEMBERED_FINDS - 1);
+    this.#foundRecords[index] = record;
+    this.#foundSequences[index] = sequence;
+  }
+
   /** Sequence under which `record` was found; see the head of this file. */
   sequence(record: number): number {
     for (let back = 1; back <= REMEMBERED_FINDS; back++) {
@@ -156,7 +163,7 @@ export class AddressTableReader {
       const kind = this.#visibleKind(record, hidden);
       if (kind !== KIND_REMOTE && kind !== KIND_LOCAL) continue;
       if (!this.#equal(record, WORD_LOCAL, view, offset, words)) continue;
-      if (this.#remember(record, sequence)) return record;
+      if (this.#accept(record, sequence)) return record;
     }
     return 0;
   }
@@ -171,7 +178,7 @@ export class AddressTableReader {
       if (this.#visibleKind(record, hidden) !== KIND_REMOTE) continue;
       if (!this.#equal(record, WORD_REFERENCE, view, reference, REFERENCE_WORDS)) continue;
       if (!this.#equal(record, WORD_CONTEXT, view, context, words)) continue;
-      if (this.#remember(record, sequence)) return record;
+      if (this.#accept(record, sequence)) return record;
     }
     return 0;
   }
@@ -184,7 +191,7 @@ export class AddressTableReader {
       const sequence = Atomics.load(this.words, record >>> 2);
       if (this.#visibleKind(record, hidden) !== KIND_LOCAL) continue;
       if (!this.#equal(record, WORD_REFERENCE, view, reference, REFERENCE_WORDS)) continue;
-      if (this.#remember(record, sequence)) return record;
+      if (this.#accept(record, sequence)) return record;
     }
     return 0;
   }
@@ -199,7 +206,7 @@ export class AddressTableReader {
       if (this.#visibleKind(record, hidden) !== KIND_PAIR) continue;
       if (!this.#equal(record, WORD_LOCAL, view, local, words)) continue;
       if (!this.#equal(record, WORD_CONTEXT, view, encoded, words)) continue;
-      if (this.#remember(record, sequence)) return record;
+      if (this.#accept(record, sequence)) return record;
     }
     return 0;
   }
@@ -243,11 +250,9 @@ export class AddressTableReader {
   }
 
   /** Accepts a find if the record did not change while its key was compared. */
-  #remember(record: number, sequence: number): boolean {
+  #accept(record: number, sequence: number): boolean {
     if (!this.isUnchanged(record, sequence)) return false;
-    const index = this.#finds++ & (REMEMBERED_FINDS - 1);
-    this.#foundRecords[index] = record;
-    this.#foundSequences[index] = sequence;
+    this.remember(record, sequence);
     return true;
   }
 }

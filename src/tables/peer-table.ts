@@ -17,24 +17,20 @@
 
 import { assert } from "../base/assert.js";
 import type { IpAddress, IpVersion } from "../base/ip.js";
+import {
+  PEER_ADDRESS,
+  PEER_BYTES,
+  PEER_FLAGS,
+  PEER_IN_USE,
+  PEER_LAST_RECEIVED,
+  PEER_LAST_SENT,
+  PEER_PACKET_BYTES_MAX,
+  PEER_PORT,
+  PEER_SETTLED,
+  PEER_VERIFIED,
+} from "./peer-record.js";
 
-/** Octets of one entry. */
-export const PEER_BYTES = 64;
-
-export const PEER_SEQUENCE = 0;
-export const PEER_FLAGS = 4;
-export const PEER_LAST_RECEIVED = 8;
-export const PEER_LAST_SENT = 12;
-export const PEER_PORT = 16;
-export const PEER_PACKET_BYTES_MAX = 20;
-export const PEER_ADDRESS = 32;
-
-/** The entry is taken. */
-export const PEER_IN_USE = 1;
-/** The remote has proven itself: workers may take packets that come from `port`. */
-export const PEER_VERIFIED = 2;
-/** Nothing is to be learned from the next packet sent: workers may send to `port`. */
-export const PEER_SETTLED = 4;
+export * from "./peer-record.js";
 
 /** Four slots for each entry keep chains short: about 1.2 probes for a hit in a full table. */
 const SLOTS_PER_ENTRY = 4;
