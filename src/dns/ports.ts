@@ -101,10 +101,10 @@ export type UpstreamResult =
 export interface UpstreamPort {
   ask(question: UpstreamQuestion): Promise<UpstreamResult>;
   /**
-   * Asks each server once for a random name (spec/resolver.md 1.15); a server for which `found` is
-   * called leads back here and fails with "loop" from then on. `register` files a probe's name.
+   * Asks each server once for a random name in `zone` (spec/resolver.md 1.15); a server for which
+   * `found` is called leads back here and fails with "loop" from then on. `register` files a name.
    */
-  probeLoops?(register: (name: Name, found: () => void) => void): void;
+  probeLoops?(zone: Name, register: (name: Name, found: () => void) => void): void;
 }
 
 /** What the mapper said to MC_GET_EA. */

@@ -15,7 +15,6 @@ import { randomBelow } from "../../base/random.js";
 import { readU16 } from "../../wire/bytes.js";
 import type { Name } from "../../wire/dns/name.js";
 import {
-  FLAG_QR,
   FLAG_RCODE_MASK,
   FLAG_TC,
   RCODE_FORMERR,
@@ -224,8 +223,9 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
     if (exchange === undefined) return;
     const questionEnd = this.#questionEnd();
     const judgement = judgeReply(bytes, length, exchange.message, questionEnd);
-    if (judgement === "reply") {
-      if (!this.#server.isSuspect(this.#sentAtMs)) this.#server.noteCaseKept();
+    const isSuspect = this.#server.isSuspect(this.#sentAtMs);
+    if (judgement === "reply" || (judgement === "case" && isSuspect)) {
+      if (!isSuspect) this.#server.noteCaseKept();
       this.#accept(bytes.subarray(0, length), questionEnd, false);
     } else if (judgement === "bare" && this.#hasEdns) {
       this.#askWithoutEdns();
@@ -339,11 +339,11 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
   /** Tells those whose budget is used up. */
   #dismissLate(nowMs: number): void {
     for (let index = this.#waiters.length - 1; index >= 0; index--) {
-      const { deadlineMs, resolve } = this.#waiters[index]!;
+      const { deadlineMs, resolve, name } = this.#waiters[index]!;
       if (deadlineMs > nowMs) continue;
       this.#waiters.splice(index, 1);
       const detail = this.#detail === "" ? `no reply from ${this.#server.label}` : this.#detail;
-      if (this.#fallback !== undefined) resolve(this.#fallback);
+      if (this.#fallback !== undefined) resolve(this.#fallback.spelledAs(name));
       else resolve({ ok: false, failure: "timeout", detail });
     }
   }

@@ -98,9 +98,9 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
     return result;
   }
 
-  probeLoops(register: (name: Name, found: () => void) => void): void {
+  probeLoops(zone: Name, register: (name: Name, found: () => void) => void): void {
     for (const server of this.servers) {
-      const name = this.#probeName();
+      const name = this.#probeName(zone);
       register(name, () => this.#foundLoop(server));
       const question = questionOf(name, TYPE_HINFO, PROBE_BUDGET_MS);
       // The reply does not matter; the probe's return to this server does.
@@ -172,13 +172,13 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
     this.#world.log.write("ERROR", "loop", text);
   }
 
-  /** 32 hexadecimal digits below the root: nobody has this name, nobody can guess it. */
-  #probeName(): Name {
+  /** 32 hexadecimal digits in front of the zone: nobody has this name, nobody can guess it. */
+  #probeName(zone: Name): Name {
     let digits = "";
     for (let count = 0; count < PROBE_WORDS; count++) {
       digits += this.random.word().toString(16).padStart(8, "0");
     }
     const label = Uint8Array.from(digits, (_, index) => digits.charCodeAt(index));
-    return Name.ROOT.prepend(label) ?? Name.ROOT;
+    return zone.prepend(label) ?? Name.ROOT.prepend(label)!;
   }
 }

@@ -20,9 +20,9 @@ export class LoopGuard {
     return this.#probes.size === 0;
   }
 
-  /** Sends one probe to every server of a group. */
-  probe(upstream: UpstreamPort): void {
-    upstream.probeLoops?.((name, found) => this.#register(name, found));
+  /** Sends one probe for a name in `zone` to every server of a group. */
+  probe(upstream: UpstreamPort, zone: Name): void {
+    upstream.probeLoops?.(zone, (name, found) => this.#register(name, found));
   }
 
   /** True when the query is a probe of ours; its server is then out of use. */
@@ -40,6 +40,20 @@ export class LoopGuard {
     }
     this.#probes.set(name.key, found);
   }
+}
+
+/** Listeners open right after the handlers have started. */
+const PROBE_DELAY_MS = 1000;
+
+/** Probes a group once the server listens; the returned function cancels that. */
+export function probeAfterStart(
+  environment: Environment,
+  upstream: UpstreamPort,
+  zone: Name,
+): () => void {
+  return environment.timers.after(PROBE_DELAY_MS, () => {
+    loopGuardOf(environment).probe(upstream, zone);
+  });
 }
 
 const guards = new WeakMap<Environment, LoopGuard>();

@@ -19,6 +19,8 @@ import {
 import { definePlugin, type ParseContext } from "../../plugin.js";
 import type { UpstreamOptions } from "../../ports.js";
 import { type UpstreamTarget, upstreamsOf } from "../upstream-servers.js";
+import { CONCURRENT_MAX } from "../../upstream/limits.js";
+import { ForwardHandler } from "./handler.js";
 
 /** One `forward` line. */
 export interface ForwardRule {
@@ -35,9 +37,6 @@ export type ForwardSettings = readonly ForwardRule[];
 
 /** spec/resolver.md 4.1. */
 const SERVERS_MAX = 15;
-/** spec/resolver.md 4.2: built-in limit of queries in flight. */
-const CONCURRENT_MAX = 1024;
-
 /** Options without any property; also those of `ipref` upstreams. */
 export const UPSTREAM_DEFAULTS: UpstreamOptions = {
   policy: "random",
@@ -75,6 +74,7 @@ export const forwardPlugin = definePlugin<ForwardSettings>({
     }
     return rules;
   },
+  build: (rules, context) => new ForwardHandler(rules, context),
 });
 
 function readRule(directive: Directive, context: ParseContext): ForwardRule | undefined {
