@@ -16,6 +16,7 @@ import {
   zeroAddress,
 } from "../base/ip.js";
 import { parseReference, type Reference } from "../base/reference.js";
+import { ALL_OFFLOADS, OFFLOAD_NAMES, type Offloads, parseOffloads } from "../forward/offloads.js";
 import {
   type FlagError,
   type FlagSpec,
@@ -43,6 +44,10 @@ const EXIT_CONFIGURATION = 78;
 /** Go's exit status for a bad command line. */
 const EXIT_USAGE = 2;
 
+/** Inner loops of the forwarding workers: TypeScript, or WebAssembly where it can run. */
+export const KERNEL_NAMES = ["wasm", "ts"] as const;
+export type KernelName = (typeof KERNEL_NAMES)[number];
+
 /** Checked settings of one gateway. */
 export interface GatewaySettings {
   /** Address of the tunnel socket; all-zero = any. */
@@ -69,6 +74,9 @@ export interface GatewaySettings {
   readonly remoteGatewaysMax: number | undefined;
   readonly localIpsMax: number;
   readonly decrementTtl: boolean;
+  readonly kernel: KernelName;
+  /** Offloads to ask the machine for. */
+  readonly offloads: Offloads;
   readonly isDevmode: boolean;
   readonly debugModules: readonly string[];
   readonly isTraced: boolean;
@@ -127,6 +135,13 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
       integer("max-remote-gateways", "1024", "remote gateways tracked at once; 0 for no limit"),
       integer("max-local-ips", "1024", "local addresses tracked for their path MTU"),
       integer("max-buffers", "64", "packets held for the slow path, 16 to 1024"),
+    ],
+  },
+  {
+    title: "Speed",
+    flags: [
+      text("kernel", "ts|wasm", "wasm", "inner loops in TypeScript or WebAssembly"),
+      text("offload", "LIST", "all", `all, none, or some of ${OFFLOAD_NAMES.join(",")}`),
     ],
   },
   {
@@ -253,6 +268,21 @@ class FlagReader {
     return resolve(value);
   }
 
+  /** One of a few words; the first is the default. */
+  choice<Word extends string>(name: string, words: readonly [Word, ...Word[]]): Word {
+    const value = this.text(name, words[0]);
+    const chosen = words.find((word) => word === value);
+    if (chosen === undefined) this.#bad(name, `expected ${words.join(" or ")}`);
+    return chosen ?? words[0];
+  }
+
+  offloads(name: string): Offloads {
+    const offloads = parseOffloads(this.text(name, "all"));
+    const names = OFFLOAD_NAMES.join(", ");
+    if (offloads === undefined) this.#bad(name, `expected all, none, or some of ${names}`);
+    return offloads ?? ALL_OFFLOADS;
+  }
+
   missing(name: string, rule: string): void {
     this.errors.push({ flag: `-${name}`, value: undefined, rule });
   }
@@ -285,6 +315,8 @@ function readSettings(reader: FlagReader): GatewaySettings {
     remoteGatewaysMax: remoteGateways < 1 ? undefined : remoteGateways,
     localIpsMax: Math.max(1, reader.integer("max-local-ips", 1024)),
     decrementTtl: reader.boolean("dec-ttl"),
+    kernel: reader.choice("kernel", KERNEL_NAMES),
+    offloads: reader.offloads("offload"),
     isDevmode,
     debugModules: moduleNames(reader.text("debug", "")),
     isTraced: reader.boolean("trace"),

@@ -71,14 +71,19 @@ export class FastPathMemory {
   isPublicKnown = false;
   readonly #fresh = new Int32Array(4);
 
-  constructor(memory: SharedArrayBuffer | ArrayBuffer, plan: ArenaPlan, slabOffset: number) {
+  constructor(
+    memory: SharedArrayBuffer | ArrayBuffer,
+    plan: ArenaPlan,
+    slabOffset: number,
+    makeKernel: (table: AddressTableReader) => Kernel = (table) => new TypescriptKernel(table),
+  ) {
     const { options } = plan;
     const { scratchOffset } = slabLayout(slabOffset);
     this.bytes = new Uint8Array(memory);
     this.words = new Int32Array(memory);
     this.halves = new Uint16Array(memory);
     this.table = new AddressTableReader(memory, plan.addressesOffset, options);
-    this.kernel = new TypescriptKernel(this.table);
+    this.kernel = makeKernel(this.table);
     this.peers = new PeerTableReader(memory, plan.peersOffset, options.peersMax);
     this.control = new ControlBlock(memory, plan.controlOffset);
     this.localWords = options.localVersion === 4 ? 1 : 4;

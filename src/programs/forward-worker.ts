@@ -14,6 +14,7 @@ import { FastIngress } from "../forward/fast-ingress.js";
 import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
 import { HandOver } from "../forward/hand-over.js";
 import { IngressLoop } from "../forward/ingress.js";
+import type { Offloads } from "../forward/offloads.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
 import { TunDevicePort } from "../platform/tun-port.js";
@@ -22,6 +23,7 @@ import { WorkerMemory } from "../platform/worker-memory.js";
 import { type ArenaPlan, counterWriter } from "../tables/arena.js";
 import { CounterBlock } from "../tables/counters.js";
 import { PacketRingProducer } from "../tables/packet-ring.js";
+import { makeKernel, type WasmParts } from "./kernel-choice.js";
 
 /** Everything a worker is told at start. Descriptors stay owned by the main thread. */
 export interface ForwardWorkerData {
@@ -29,8 +31,12 @@ export interface ForwardWorkerData {
   readonly lane: number;
   /** The buffer of the shared WebAssembly.Memory. */
   readonly buffer: SharedArrayBuffer;
+  /** The WebAssembly kernel and that memory; without it the worker runs the TypeScript kernel. */
+  readonly wasm?: WasmParts | undefined;
   readonly plan: ArenaPlan;
   readonly settings: FastPathSettings;
+  /** What is in use. `csum`: the TUN device was opened with device headers. */
+  readonly offloads: Offloads;
   readonly tunFd: number;
   readonly tunnelFd: number;
   /** Event descriptor that ends the worker; never drained, so it may be shared by all. */
@@ -53,19 +59,26 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const ringOffset = isEgress ? lane.egressRingOffset : lane.ingressRingOffset;
   const worker = new WorkerMemory(buffer, slabOffset, data.stopFd);
   const counters = new CounterBlock(buffer, plan.countersOffset, counterWriter(data.lane, role));
-  const memory = new FastPathMemory(buffer, plan, slabOffset);
-  const tun = new TunDevicePort(data.tunFd, worker, counters);
-  const tunnel = new TunnelSocketPort(data.tunnelFd, settings.tunnelVersion, worker, counters);
+  const memory = new FastPathMemory(buffer, plan, slabOffset, (table) =>
+    makeKernel(table, data.wasm),
+  );
+  const { offloads } = data;
+  const { tunnelVersion, localVersion } = settings;
+  const hasDeviceHeader = offloads.csum;
+  const tun = new TunDevicePort(data.tunFd, worker, counters, hasDeviceHeader);
+  const tunnel = new TunnelSocketPort(data.tunnelFd, tunnelVersion, worker, counters, offloads);
   const ring = new PacketRingProducer(buffer, ringOffset, plan.options.ringBytes);
   const counter = isEgress ? "egress-slow-path" : "ingress-slow-path";
   const wake = (): void => signalEventFd(data.wakeFd);
   const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake);
   const parts = { tun, tunnel, memory, handOver, counters };
   if (isEgress) {
-    new EgressLoop({ ...parts, fast: new FastEgress(memory, settings) }).run();
+    new EgressLoop({ ...parts, fast: new FastEgress(memory, settings), hasDeviceHeader }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
-    new IngressLoop({ ...parts, fast }).run();
+    const { tso: joinsTcp, uso: joinsUdp } = offloads;
+    const joining = { hasDeviceHeader, joinsTcp, joinsUdp, localVersion };
+    new IngressLoop({ ...parts, fast, joining }).run();
   }
 }
 

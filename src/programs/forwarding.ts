@@ -10,23 +10,26 @@ import { closeEventFd, createEventFd, drainEventFd, signalEventFd } from "../pla
 import { EPOLLIN, type Reactor } from "../platform/reactor.js";
 import { PacketRingConsumer } from "../tables/packet-ring.js";
 import { type ForwardWorkerData, startForwardWorker } from "./forward-worker.js";
+import type { WasmParts } from "./kernel-choice.js";
 
 /** Packets taken from all rings in one turn of the event loop. */
 const PACKETS_PER_TURN_MAX = 128;
 
-/** Descriptors that the workers use; they stay owned by the caller. */
-export interface ForwardingDescriptors {
+/** What the workers use of the machine. Descriptors stay owned by the caller. */
+export interface ForwardingResources {
   readonly tunFd: number;
   readonly tunnelFd: number;
+  /** The WebAssembly kernel and the memory of the request, unless TypeScript was chosen. */
+  readonly wasm: WasmParts | undefined;
 }
 
 /** Starts an egress and an ingress worker for each lane of the plan. */
 export function startForwarding(
   request: ForwardingRequest,
-  descriptors: ForwardingDescriptors,
+  resources: ForwardingResources,
   reactor: Reactor,
 ): Promise<Forwarding> {
-  const running = new RunningForwarding(request, descriptors, reactor);
+  const running = new RunningForwarding(request, resources, reactor);
   return running.started();
 }
 
@@ -41,12 +44,12 @@ class RunningForwarding implements Forwarding {
   #isStopping = false;
   #turn: NodeJS.Immediate | undefined;
 
-  constructor(request: ForwardingRequest, descriptors: ForwardingDescriptors, reactor: Reactor) {
+  constructor(request: ForwardingRequest, resources: ForwardingResources, reactor: Reactor) {
     this.#request = request;
     this.#reactor = reactor;
     this.#rings = makeConsumers(request);
     this.#workers = request.plan.lanes.flatMap((_, lane) =>
-      (["egress", "ingress"] as const).map((role) => this.#start(role, lane, descriptors)),
+      (["egress", "ingress"] as const).map((role) => this.#start(role, lane, resources)),
     );
     this.#exits = this.#workers.map((worker) => this.#watch(worker));
     reactor.add(this.#wakeFd, EPOLLIN, () => this.#onWake());
@@ -79,19 +82,16 @@ class RunningForwarding implements Forwarding {
     closeEventFd(this.#stopFd);
   }
 
-  #start(
-    role: ForwardWorkerData["role"],
-    lane: number,
-    descriptors: ForwardingDescriptors,
-  ): Worker {
-    const { memory, plan, settings } = this.#request;
+  #start(role: ForwardWorkerData["role"], lane: number, resources: ForwardingResources): Worker {
+    const { memory, plan, settings, offloads } = this.#request;
     return startForwardWorker({
       role,
       lane,
       buffer: memory,
       plan,
       settings,
-      ...descriptors,
+      offloads,
+      ...resources,
       stopFd: this.#stopFd,
       wakeFd: this.#wakeFd,
     });

@@ -12,6 +12,7 @@ import { Reactor } from "../platform/reactor.js";
 import { StoreError } from "../platform/store-lmdb.js";
 import { SystemCallError } from "../platform/system-error.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_IO_ERROR, EXIT_OK } from "./exit-status.js";
+import { chooseKernel } from "./kernel-choice.js";
 import { systemMachine } from "./machine.js";
 
 /** Go's names of the signals, as the log has always shown them. */
@@ -43,7 +44,10 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
   let reload = () => {};
   process.on("SIGHUP", () => reload());
   const reactor = new Reactor();
-  const gateway = await startGateway(settings, systemMachine(reactor), log);
+  const kernel = chooseKernel(settings.kernel);
+  if (kernel.warning !== undefined) log.warning(kernel.warning);
+  log.info(`kernel: ${kernel.module === undefined ? "ts" : "wasm"}`);
+  const gateway = await startGateway(settings, systemMachine(reactor, kernel), log);
   reload = () => gateway.reloadHosts();
   const tell = () => {
     for (const line of gateway.status()) log.info(line);

@@ -10,6 +10,7 @@ import type {
   TunInterface,
   TunnelSocket,
 } from "../control/ports.js";
+import { VNET_HEADER_BYTES } from "../forward/vnet-header.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";
@@ -23,7 +24,9 @@ import { openLmdbStore } from "../platform/store-lmdb.js";
 import { openTun } from "../platform/tun.js";
 import { readErrorQueue } from "../platform/udp-errors.js";
 import { openUdpSocket, queryPathMtu, sendTo } from "../platform/udp-socket.js";
+import { allocateWasmMemory, type WasmMemory } from "../platform/wasm.js";
 import { startForwarding } from "./forwarding.js";
+import type { KernelChoice } from "./kernel-choice.js";
 
 /** A full socket buffer is tried again this often before a packet of the slow path is lost. */
 const SEND_ATTEMPTS_MAX = 3;
@@ -33,13 +36,21 @@ interface WithDescriptor {
   readonly fd: number;
 }
 
-/** The real machine. `reactor` dispatches its events and stays owned by the caller. */
-export function systemMachine(reactor: Reactor): Machine {
+/**
+ * The real machine. `reactor` dispatches its events and stays owned by the caller. `kernel` is what
+ * the forwarding workers run.
+ */
+export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
+  const memories = new WeakMap<SharedArrayBuffer, WasmMemory>();
   return {
     random: systemRandom(),
     monotonicMs,
     wallClockMs,
-    allocateShared,
+    allocateShared(bytes) {
+      const memory = allocateWasmMemory(bytes);
+      memories.set(memory.buffer, memory);
+      return memory.buffer;
+    },
     openStore(directory, encodedVersion, gatewayVersion) {
       const store = openLmdbStore({ directory, encodedVersion, gatewayVersion });
       return { store, notices: store.notices };
@@ -51,7 +62,10 @@ export function systemMachine(reactor: Reactor): Machine {
     startForwarding(request) {
       const tunFd = (request.tun as TunInterface & WithDescriptor).fd;
       const tunnelFd = (request.tunnel as TunnelSocket & WithDescriptor).fd;
-      return startForwarding(request, { tunFd, tunnelFd }, reactor);
+      const { module } = kernel;
+      const memory = memories.get(request.memory)!;
+      const wasm = module && { module, memory };
+      return startForwarding(request, { tunFd, tunnelFd, wasm }, reactor);
     },
     listen: (path, handlers) => listen(reactor, path, handlers),
     readText,
@@ -60,28 +74,12 @@ export function systemMachine(reactor: Reactor): Machine {
   };
 }
 
-/** Pages of 64 KiB, WebAssembly core specification 2.5.5. */
-const WASM_PAGE_BYTES = 65_536;
-
-/** The part of the WebAssembly interface that shares memory. */
-declare const WebAssembly: {
-  Memory: new (descriptor: {
-    initial: number;
-    maximum: number;
-    shared: true;
-  }) => { readonly buffer: SharedArrayBuffer };
-};
-
-function allocateShared(bytes: number): SharedArrayBuffer {
-  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
-}
-
-const openTunnel: Machine["openTunnel"] = (bind, port) => {
-  const socket = openUdpSocket({ address: bind, port });
+const openTunnel: Machine["openTunnel"] = (bind, port, { gso, gro }) => {
+  const socket = openUdpSocket({ address: bind, port, joinsDatagrams: gro });
   const tunnel: TunnelSocket & WithDescriptor = {
     fd: socket.fd,
     port: socket.port,
+    offloads: { gso, gro: socket.joinsDatagrams },
     send(destination, destinationPort, payload) {
       for (let attempt = 0; attempt < SEND_ATTEMPTS_MAX; attempt++) {
         const result = sendTo(socket.fd, payload, destination, destinationPort);
@@ -99,15 +97,19 @@ const openTunnel: Machine["openTunnel"] = (bind, port) => {
 
 const openTunInterface: Machine["openTun"] = (request) => {
   const device = openTun(request);
-  const buffer = allocateMemory(PACKET_BYTES_MAX);
+  // An empty device header: the packet is ordinary and its checksum complete.
+  const headerBytes = device.offloads.csum ? VNET_HEADER_BYTES : 0;
+  const buffer = allocateMemory(headerBytes + PACKET_BYTES_MAX);
   const tun: TunInterface & WithDescriptor = {
     fd: device.fd,
     name: device.name,
+    offloads: device.offloads,
     warnings: device.warnings,
     write(packet) {
       if (packet.length > PACKET_BYTES_MAX) return false;
-      buffer.bytes.set(packet);
-      return libc.write(device.fd, buffer.address, packet.length) === packet.length;
+      buffer.bytes.set(packet, headerBytes);
+      const length = headerBytes + packet.length;
+      return libc.write(device.fd, buffer.address, length) === length;
     },
     close: () => device.close(),
   };

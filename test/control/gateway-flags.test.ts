@@ -44,6 +44,7 @@ test("every flag has the default of the specification", () => {
     remoteGatewaysMax: 1024,
     localIpsMax: 1024,
     decrementTtl: false,
+    kernel: "wasm",
     isDevmode: false,
     isTraced: false,
     hasTicks: false,
@@ -69,6 +70,15 @@ test("a boolean takes a value only behind an equals sign; the rest is extra and 
   assert.equal(settings.decrementTtl, true);
   assert.equal(settings.isTraced, false);
   assert.equal(accepted("-gateway", "192.0.2.1", "-dec-ttl=f").decrementTtl, false);
+});
+
+test("-kernel takes ts or wasm", () => {
+  assert.equal(accepted("-gateway", "192.0.2.1", "-kernel", "ts").kernel, "ts");
+  assert.equal(accepted("-gateway", "192.0.2.1", "--kernel=wasm").kernel, "wasm");
+  const refused = parseGatewayFlags(["-gateway", "192.0.2.1", "-kernel", "c"]);
+  assert.equal(refused.kind, "errors");
+  if (refused.kind !== "errors") return;
+  assert.equal(refused.lines[0], 'Cannot use -kernel: found "c", expected wasm or ts');
 });
 
 test("extra arguments and everything behind two dashes are ignored", () => {

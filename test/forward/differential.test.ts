@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { toHex } from "../../src/base/hex.js";
 import { sameAddress } from "../../src/base/ip.js";
 import { seededRandom } from "../../src/base/random.js";
+import { KERNEL_NAMES } from "../../src/control/gateway-flags.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
 import { decapsulate } from "../../src/translate/decapsulate.js";
@@ -91,12 +92,17 @@ function headerSum(packet: Uint8Array): number {
   return sum;
 }
 
-for (const options of ALL_WORLDS) {
-  test(`FastEgress gives the bytes of the slow path: ${worldName(options)}`, (context) => {
+const EGRESS_RUNS = KERNEL_NAMES.flatMap((kernel) =>
+  ALL_WORLDS.map((options) => ({ kernel, options })),
+);
+
+for (const { kernel, options } of EGRESS_RUNS) {
+  const name = `kernel ${kernel}, ${worldName(options)}`;
+  test(`FastEgress gives the bytes of the slow path: ${name}`, (context) => {
     const seed = newSeed();
     context.diagnostic(`seed ${seed}`);
     const world = new FastWorld(options);
-    const { memory, offset } = world.worker("egress");
+    const { memory, offset } = world.worker("egress", kernel);
     const fast = new FastEgress(memory, world.fastSettings);
     const dice = new Dice(seed);
     let taken = 0;
@@ -127,12 +133,17 @@ const CLIENT_WORLDS = ([4, 6] as const).map((localVersion) => ({
   isPublicKnown: false,
 }));
 
-for (const options of [...ALL_WORLDS, ...CLIENT_WORLDS]) {
-  test(`FastIngress gives the bytes of the slow path: ${worldName(options)}`, (context) => {
+const INGRESS_RUNS = KERNEL_NAMES.flatMap((kernel) =>
+  [...ALL_WORLDS, ...CLIENT_WORLDS].map((options) => ({ kernel, options })),
+);
+
+for (const { kernel, options } of INGRESS_RUNS) {
+  const name = `kernel ${kernel}, ${worldName(options)}`;
+  test(`FastIngress gives the bytes of the slow path: ${name}`, (context) => {
     const seed = newSeed();
     context.diagnostic(`seed ${seed}`);
     const world = new FastWorld(options);
-    const { memory, offset, address } = world.worker("ingress");
+    const { memory, offset, address } = world.worker("ingress", kernel);
     const fast = new FastIngress(memory, world.fastSettings, seededRandom(seed));
     const dice = new Dice(seed);
     let taken = 0;

@@ -16,7 +16,10 @@ import {
 } from "../../src/base/ip.js";
 import { type RandomSource, randomBelow, seededRandom } from "../../src/base/random.js";
 import { type IprefAddress, writeReferenceInto } from "../../src/base/reference.js";
+import type { KernelName } from "../../src/control/gateway-flags.js";
 import { FastPathMemory, type FastPathSettings } from "../../src/forward/fast-path.js";
+import { allocateWasmMemory, type WasmMemory } from "../../src/platform/wasm.js";
+import { chooseKernel, makeKernel, type WasmParts } from "../../src/programs/kernel-choice.js";
 import {
   FLAG_MULTIPLE,
   FLAG_SECONDARY,
@@ -75,6 +78,7 @@ const REFERENCES = [0x1234n, 0xfeed_0000_0101n, (5n << 120n) | (0xabcn << 64n) |
 export class FastWorld {
   readonly options: WorldOptions;
   readonly plan: ArenaPlan;
+  readonly memory: WasmMemory;
   readonly buffer: SharedArrayBuffer;
   readonly bytes: Uint8Array;
   readonly addresses: AddressTableWriter;
@@ -92,7 +96,8 @@ export class FastWorld {
     const { localVersion, tunnelVersion } = options;
     const size = { recordsMax: 64, peersMax: 8, lanes: 1, ringBytes: 1 << 17, hashSeed: 4711 };
     this.plan = planArena({ ...size, localVersion, tunnelVersion });
-    this.buffer = new SharedArrayBuffer(this.plan.totalBytes);
+    this.memory = allocateWasmMemory(this.plan.totalBytes);
+    this.buffer = this.memory.buffer;
     this.bytes = new Uint8Array(this.buffer);
     const shape = this.plan.options;
     this.addresses = new AddressTableWriter(this.buffer, this.plan.addressesOffset, shape);
@@ -132,11 +137,21 @@ export class FastWorld {
     return tunnelVersion === 4 ? ip(`198.51.100.${index}`) : ip(`2001:db8:8::${index}`);
   }
 
+  /** What a worker needs to run a kernel over this memory. */
+  wasmParts(kernel: KernelName): WasmParts | undefined {
+    const { module, warning } = chooseKernel(kernel);
+    if (warning !== undefined) throw new Error(warning);
+    return module && { module, memory: this.memory };
+  }
+
   /** A worker's view of the memory, and where its first packet lies. */
-  worker(role: "egress" | "ingress"): { memory: FastPathMemory; offset: number; address: number } {
+  worker(role: "egress" | "ingress", kernel: KernelName = "ts") {
     const lane = this.plan.lanes[0]!;
     const slabOffset = role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset;
-    const memory = new FastPathMemory(this.buffer, this.plan, slabOffset);
+    const parts = this.wasmParts(kernel);
+    const memory = new FastPathMemory(this.buffer, this.plan, slabOffset, (table) =>
+      makeKernel(table, parts),
+    );
     memory.refresh();
     const slab = slabLayout(slabOffset);
     const address = slab.socketAddressesOffset + 8;

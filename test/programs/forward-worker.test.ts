@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type IpAddress, parseIp } from "../../src/base/ip.js";
+import { KERNEL_NAMES, type KernelName } from "../../src/control/gateway-flags.js";
 import {
   closeEventFd,
   createEventFd,
@@ -37,7 +38,7 @@ function connect(socket: UdpSocket, address: IpAddress, port: number): void {
 }
 
 /** A gateway with both workers, the far end of its TUN device, and its peer's socket. */
-function startGateway() {
+function startGateway(kernel: KernelName) {
   const world = new FastWorld({ localVersion: 4, tunnelVersion: 4 });
   const [tun, host] = [0, 0].map(() => openUdpSocket({ address: OURS, port: 0 }));
   connect(tun!, OURS, host!.port);
@@ -54,9 +55,10 @@ function startGateway() {
   world.insert(KIND_REMOTE, { local: encoded, context: PEER, reference: REFERENCE });
   const [stopFd, wakeFd] = [createEventFd(), createEventFd()];
   const { plan, buffer, fastSettings: settings } = world;
+  const wasm = world.wasmParts(kernel);
   const descriptors = { tunFd: tun!.fd, tunnelFd: tunnel.fd, stopFd, wakeFd };
   const workers = (["egress", "ingress"] as const).map((role) =>
-    startForwardWorker({ role, lane: 0, buffer, plan, settings, ...descriptors }),
+    startForwardWorker({ role, lane: 0, buffer, wasm, plan, settings, ...descriptors }),
   );
   const exits = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
   const stop = async (): Promise<unknown[]> => {
@@ -79,8 +81,13 @@ async function eventually<Value>(ask: () => Value | undefined): Promise<Value> {
   throw new Error("no answer in time");
 }
 
-test("Workers carry packets both ways and end when told", { timeout: 20_000 }, async () => {
-  const { world, host, tunnel, peer, encoded, wakeFd, stop } = startGateway();
+for (const kernel of KERNEL_NAMES) {
+  const name = `Workers carry packets both ways and end when told: kernel ${kernel}`;
+  test(name, { timeout: 20_000 }, () => carryBothWays(kernel));
+}
+
+async function carryBothWays(kernel: KernelName): Promise<void> {
+  const { world, host, tunnel, peer, encoded, wakeFd, stop } = startGateway(kernel);
   let codes: unknown[] = [];
   try {
     const ours = world.hosts[0]!;
@@ -111,7 +118,7 @@ test("Workers carry packets both ways and end when told", { timeout: 20_000 }, a
     codes = await stop();
   }
   assert.deepEqual(codes, [0, 0]);
-});
+}
 
 function packetAt(packet: Uint8Array): [address: number, length: number] {
   const memory = allocateMemory(2048);
