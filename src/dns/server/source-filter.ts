@@ -3,10 +3,17 @@
  * local sources only; `acl` in a block replaces the rule.
  */
 
-import { type IpAddress, type IpPrefix, parsePrefix, prefixContains } from "../../base/ip.js";
+import {
+  type IpAddress,
+  type IpPrefix,
+  parsePrefix,
+  prefixContains,
+  sameAddress,
+} from "../../base/ip.js";
 import { type Name, nameOf } from "../../wire/dns/name.js";
 import type { BlockConfiguration } from "../configuration.js";
 import { parseZone } from "../corefile/keys.js";
+import type { TransferSettings } from "../plugins/transfer/setup.js";
 
 /** Loopback, private, shared, link-local (spec/resolver.md 5.1). */
 const LOCAL_SOURCES: readonly IpPrefix[] = [
@@ -49,7 +56,7 @@ export class SourceFilter {
       filtered = isFiltered(block);
       this.#filtered.set(block, filtered);
     }
-    return !filtered || this.isLocal(source);
+    return !filtered || this.isLocal(source) || isSecondary(block, source);
   }
 
   /** True for the built-in local ranges and the prefixes on links. */
@@ -59,6 +66,12 @@ export class SourceFilter {
       this.onLinkPrefixes.some((prefix) => prefixContains(prefix, source))
     );
   }
+}
+
+/** Addresses named by `transfer` ask for SOA and zone wherever they are (spec/resolver.md 3.5). */
+function isSecondary({ settings }: BlockConfiguration, source: IpAddress): boolean {
+  const rules = settings.get("transfer") as TransferSettings | undefined;
+  return rules?.some(({ to }) => to.some(({ address }) => sameAddress(address, source))) ?? false;
 }
 
 /** True when a block answers local sources only. */

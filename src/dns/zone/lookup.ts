@@ -98,8 +98,7 @@ class Walk {
       this.#seen.add(name.key);
       const step = this.#step(name);
       if (!("next" in step)) return step;
-      const isEnd = this.#seen.has(step.next.key) || this.#seen.size > CNAMES_MAX;
-      if (isEnd) return this.#done(RCODE_NOERROR, {});
+      if (this.#seen.has(step.next.key)) return this.#done(RCODE_NOERROR, {});
       name = step.next;
     }
   }
@@ -127,6 +126,7 @@ class Walk {
     if (this.#type === TYPE_ANY) return { answer: anyAnswer(name, FLAG_AA), target: undefined };
     const alias = aliasOf(node, this.#type);
     if (alias !== undefined) {
+      if (this.#isTooLong()) return this.#done(RCODE_NOERROR, {});
       this.#push(alias, node, name);
       return { next: nameInData(alias.records[0]!, 0) };
     }
@@ -134,6 +134,11 @@ class Walk {
     if (set === undefined) return this.#negative(RCODE_NOERROR);
     this.#push(set, node, name);
     return this.#done(RCODE_NOERROR, { additional: additionalOf(this.#zone, set.records) });
+  }
+
+  /** The names seen include the one at hand. */
+  #isTooLong(): boolean {
+    return this.#seen.size > CNAMES_MAX;
   }
 
   #push(set: RecordSet, node: ZoneNode, name: Name): void {
@@ -145,6 +150,7 @@ class Walk {
 
   /** DNAME and the CNAME made from it (RFC 6672 3.1). */
   #substitute(name: Name, node: ZoneNode): LookupResult | { readonly next: Name } {
+    if (this.#isTooLong()) return this.#done(RCODE_NOERROR, {});
     const dname = node.sets.get(TYPE_DNAME)!.records[0]!;
     this.#answer.push(dname);
     const target = replaceSuffix(name, node.name, nameInData(dname, 0));

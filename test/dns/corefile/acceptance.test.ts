@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ForwardSettings } from "../../../src/dns/plugins/forward/setup.js";
-import type { IprefSettings } from "../../../src/dns/plugins/ipref/setup.js";
+import type { IprefSettings } from "../../../src/dns/plugins/ipref/settings.js";
 import { complaintsOf, configure } from "../world.js";
 
 const CLIENT = `. {

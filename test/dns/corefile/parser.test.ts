@@ -162,7 +162,7 @@ test("once-only directives and their properties are checked, all in one run", as
   );
   assert.match(complaints[1]!, /:4:8: Found 'abc..', expected a zone/);
   assert.match(complaints[2]!, /:5:3: Found 'sucess'.*did you mean 'success'/);
-  assert.match(complaints[3]!, /:7:2: Found no 'upstream' in 'ipref'/);
+  assert.match(complaints[3]!, /:7:2: Found 'ipref' without 'upstream'/);
   assert.match(complaints[4]!, /:10:7: Found 'x', expected a number/);
 });
 
