@@ -1,4 +1,5 @@
-// Kernel benchmark: nanoseconds per packet of the fast path, without system calls.
+// Kernel benchmark: nanoseconds of single calls of both kernels, and nanoseconds per packet of the
+// fast path with each of them, without system calls.
 //
 // One worker's memory with many mappings. Each round puts fresh headers into a batch of packet
 // slots and translates them; the time of putting them there is measured alone and subtracted.
@@ -7,14 +8,18 @@
 import { type IpAddress, type IpVersion, parseIp } from "../src/base/ip.js";
 import { randomBelow, seededRandom } from "../src/base/random.js";
 import { writeReferenceInto } from "../src/base/reference.js";
+import type { KernelName } from "../src/control/gateway-flags.js";
 import { FastEgress } from "../src/forward/fast-egress.js";
 import { FastIngress } from "../src/forward/fast-ingress.js";
 import { FastPathMemory } from "../src/forward/fast-path.js";
-import { KIND_LOCAL, KIND_REMOTE } from "../src/tables/address-table.js";
+import { allocateWasmMemory, type WasmMemory } from "../src/platform/wasm.js";
+import { chooseKernel, makeKernel } from "../src/programs/kernel-choice.js";
+import { type AddressTableReader, KIND_LOCAL, KIND_REMOTE } from "../src/tables/address-table.js";
 import { AddressTableWriter } from "../src/tables/address-table-writer.js";
 import { BATCH_PACKETS_MAX, planArena, slabLayout, slotPacketOffset } from "../src/tables/arena.js";
 import { ControlBlock } from "../src/tables/control-block.js";
 import { PeerTableWriter } from "../src/tables/peer-table.js";
+import { type CallResult, measureCalls } from "./kernel-calls.js";
 import type { BenchOptions } from "./main.js";
 
 const LAYER4_BYTES = 1380;
@@ -22,9 +27,11 @@ const LAYER4_BYTES = 1380;
 const HEAD_BYTES = 128;
 const PORT = 1045;
 
+/** Nanoseconds with each kernel. */
 interface Result {
   readonly name: string;
-  readonly nanoseconds: number;
+  readonly tsNanoseconds: number;
+  readonly wasmNanoseconds: number;
 }
 
 /** A gateway with `pairs` hosts and as many remote hosts behind one remote gateway. */
@@ -34,6 +41,7 @@ class BenchWorld {
   readonly #tunnel: IpVersion;
   readonly #pairs: number;
   readonly #plan;
+  readonly #memory: WasmMemory;
   readonly #buffer: SharedArrayBuffer;
   readonly #peer: IpAddress;
   readonly #public: IpAddress;
@@ -45,7 +53,8 @@ class BenchWorld {
     const size = { recordsMax: 2 * pairs + 16, peersMax: 1024, lanes: 1, ringBytes: 65_536 };
     const versions = { localVersion: local, tunnelVersion: tunnel };
     this.#plan = planArena({ ...size, ...versions, hashSeed: 4711 });
-    this.#buffer = new SharedArrayBuffer(this.#plan.totalBytes);
+    this.#memory = allocateWasmMemory(this.#plan.totalBytes);
+    this.#buffer = this.#memory.buffer;
     this.bytes = new Uint8Array(this.#buffer);
     this.#peer = parseIp(tunnel === 4 ? "198.51.100.1" : "2001:db8::1")!;
     this.#public = parseIp(tunnel === 4 ? "203.0.113.5" : "2001:db8::2")!;
@@ -141,12 +150,18 @@ class BenchWorld {
   }
 
   /** Translates packet `slot`; throws when the fast path does not take it. */
-  translator(role: "egress" | "ingress"): { place: (slot: number) => number; run: Run } {
+  translator(
+    role: "egress" | "ingress",
+    kernel: KernelName,
+  ): { place: (slot: number) => number; run: Run } {
     const lane = this.#plan.lanes[0]!;
     const base = role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset;
     const slab = slabLayout(base);
     const { localVersion, tunnelVersion } = this.#plan.options;
-    const memory = new FastPathMemory(this.#buffer, this.#plan, base);
+    const { module } = chooseKernel(kernel);
+    const parts = module && { module, memory: this.#memory };
+    const make = (table: AddressTableReader) => makeKernel(table, parts);
+    const memory = new FastPathMemory(this.#buffer, this.#plan, base, make);
     memory.refresh();
     const carries = { carriesTcp: true, carriesUdp: true, carriesIcmp: true };
     const settings = { localVersion, tunnelVersion, decrementTtl: false, ...carries };
@@ -169,10 +184,11 @@ type Run = (offset: number) => number;
 function measure(
   world: BenchWorld,
   role: "egress" | "ingress",
+  kernel: KernelName,
   heads: readonly Uint8Array[],
   rounds: number,
 ): number {
-  const { place, run } = world.translator(role);
+  const { place, run } = world.translator(role, kernel);
   const offsets = Array.from({ length: BATCH_PACKETS_MAX }, (_, slot) => place(slot));
   const pass = (translates: boolean): number => {
     let next = 0;
@@ -198,38 +214,63 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
+/** Fast path of one role: near and far pairs of hosts, the kernels in turns. */
+function measurePackets(
+  world: BenchWorld,
+  versions: string,
+  order: readonly number[],
+  options: BenchOptions,
+): Result[] {
+  const rounds = options.quick ? 100 : 5000;
+  return (["egress", "ingress"] as const).flatMap((role) =>
+    [
+      { spread: "near", chosen: [0] },
+      { spread: "far", chosen: order },
+    ].map(({ spread, chosen }) => {
+      const heads = chosen.map((pair) =>
+        role === "egress" ? world.native(pair) : world.tunnel(pair),
+      );
+      const times = Array.from({ length: options.runs }, () => ({
+        ts: measure(world, role, "ts", heads, rounds),
+        wasm: measure(world, role, "wasm", heads, rounds),
+      }));
+      return {
+        name: `${role}, ${versions}, ${spread}`,
+        tsNanoseconds: median(times.map(({ ts }) => ts)),
+        wasmNanoseconds: median(times.map(({ wasm }) => wasm)),
+      };
+    }),
+  );
+}
+
+function printTable(title: string, results: readonly Result[]): void {
+  console.log(`${title.padEnd(46)}${"ts".padStart(8)}${"wasm".padStart(8)}   ts / wasm`);
+  for (const { name, tsNanoseconds, wasmNanoseconds } of results) {
+    const columns = [tsNanoseconds, wasmNanoseconds].map((value) => value.toFixed(0).padStart(8));
+    const ratio = (tsNanoseconds / wasmNanoseconds).toFixed(1).padStart(9);
+    console.log(`  ${name.padEnd(44)}${columns.join("")}${ratio}`);
+  }
+}
+
 /** Runs all combinations; prints a table unless `json`. */
 export async function run(options: BenchOptions): Promise<object> {
-  const rounds = options.quick ? 100 : 5000;
+  const { warning } = chooseKernel("wasm");
+  if (warning !== undefined) throw new Error(warning);
   const pairs = options.quick ? 1000 : 100_000;
   const random = seededRandom(1);
-  const results: Result[] = [];
+  const calls: readonly CallResult[] = measureCalls(options.runs, options.quick, pairs);
+  const packets: Result[] = [];
   for (const local of [4, 6] as const) {
     for (const tunnel of [4, 6] as const) {
       const world = new BenchWorld(local, tunnel, pairs);
       const order = Array.from({ length: 4096 }, () => randomBelow(random, pairs));
-      for (const role of ["egress", "ingress"] as const) {
-        const head = (pair: number) =>
-          role === "egress" ? world.native(pair) : world.tunnel(pair);
-        for (const [spread, chosen] of [
-          ["near", [0]],
-          ["far", order],
-        ] as const) {
-          const heads = chosen.map(head);
-          const times = Array.from({ length: options.runs }, () =>
-            measure(world, role, heads, rounds),
-          );
-          const name = `${role}, local IPv${local}, tunnel IPv${tunnel}, ${spread}`;
-          results.push({ name, nanoseconds: Math.round(median(times)) });
-        }
-      }
+      const versions = `local IPv${local}, tunnel IPv${tunnel}`;
+      packets.push(...measurePackets(world, versions, order, options));
     }
   }
   if (!options.json) {
-    console.log(`Fast path, nanoseconds per packet, ${pairs} host pairs`);
-    for (const { name, nanoseconds } of results) {
-      console.log(`  ${name.padEnd(44)}${String(nanoseconds).padStart(6)} ns`);
-    }
+    printTable("Kernel calls, nanoseconds", calls);
+    printTable(`Fast path, nanoseconds per packet, ${pairs} pairs`, packets);
   }
-  return { pairs, results };
+  return { pairs, calls, packets };
 }
