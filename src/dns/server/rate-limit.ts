@@ -3,7 +3,7 @@
  * 1,000, IPv6 by /64; and how many REFUSED it is told (5.1): 5 a second.
  */
 
-import type { IpAddress } from "../../base/ip.js";
+import { type IpAddress, isLoopback } from "../../base/ip.js";
 import { type BucketRate, LruMap, TokenBucket } from "../../base/limits.js";
 
 const QUESTION_RATE: BucketRate = { ratePerSecond: 200, burst: 1000 };
@@ -27,17 +27,13 @@ export class SourceLimits {
 
   /** False: the question exceeds the source's share. */
   mayAsk(source: IpAddress, nowMs: number): boolean {
-    return isLocalHost(source) || this.#questions.take(source, nowMs);
+    return isLoopback(source) || this.#questions.take(source, nowMs);
   }
 
   /** False: the source was refused often enough to hear no more of it. */
   mayRefuse(source: IpAddress, nowMs: number): boolean {
     return this.#refusals.take(source, nowMs);
   }
-}
-
-function isLocalHost({ version, bytes }: IpAddress): boolean {
-  return version === 4 && bytes[0] === 127;
 }
 
 class BucketTable {

@@ -7,9 +7,17 @@ import { Namespaces, run } from "./namespaces.js";
 /** Debian package of each program used. */
 export const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
   curl: "curl",
+  dig: "bind9-dnsutils",
+  dnsperf: "dnsperf",
+  getent: "libc-bin",
   ip: "iproute2",
   iperf3: "iperf3",
+  kdig: "knot-dnsutils",
+  knotd: "knot",
+  named: "bind9",
   nft: "nftables",
+  nsd: "nsd",
+  openssl: "openssl",
   ping: "iputils-ping",
   tcpdump: "tcpdump",
   traceroute: "traceroute",
