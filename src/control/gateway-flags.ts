@@ -16,6 +16,7 @@ import {
   zeroAddress,
 } from "../base/ip.js";
 import { parseReference, type Reference } from "../base/reference.js";
+import { ALL_OFFLOADS, OFFLOAD_NAMES, type Offloads, parseOffloads } from "../forward/offloads.js";
 import {
   type FlagError,
   type FlagSpec,
@@ -74,6 +75,8 @@ export interface GatewaySettings {
   readonly localIpsMax: number;
   readonly decrementTtl: boolean;
   readonly kernel: KernelName;
+  /** Offloads to ask the machine for. */
+  readonly offloads: Offloads;
   readonly isDevmode: boolean;
   readonly debugModules: readonly string[];
   readonly isTraced: boolean;
@@ -136,7 +139,10 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
   },
   {
     title: "Speed",
-    flags: [text("kernel", "ts|wasm", "wasm", "inner loops in TypeScript or WebAssembly")],
+    flags: [
+      text("kernel", "ts|wasm", "wasm", "inner loops in TypeScript or WebAssembly"),
+      text("offload", "LIST", "all", `all, none, or some of ${OFFLOAD_NAMES.join(",")}`),
+    ],
   },
   {
     title: "Log",
@@ -270,6 +276,13 @@ class FlagReader {
     return chosen ?? words[0];
   }
 
+  offloads(name: string): Offloads {
+    const offloads = parseOffloads(this.text(name, "all"));
+    const names = OFFLOAD_NAMES.join(", ");
+    if (offloads === undefined) this.#bad(name, `expected all, none, or some of ${names}`);
+    return offloads ?? ALL_OFFLOADS;
+  }
+
   missing(name: string, rule: string): void {
     this.errors.push({ flag: `-${name}`, value: undefined, rule });
   }
@@ -303,6 +316,7 @@ function readSettings(reader: FlagReader): GatewaySettings {
     localIpsMax: Math.max(1, reader.integer("max-local-ips", 1024)),
     decrementTtl: reader.boolean("dec-ttl"),
     kernel: reader.choice("kernel", KERNEL_NAMES),
+    offloads: reader.offloads("offload"),
     isDevmode,
     debugModules: moduleNames(reader.text("debug", "")),
     isTraced: reader.boolean("trace"),

@@ -6,6 +6,7 @@
 
 import { formatIp, formatPrefix, isUnspecified } from "../base/ip.js";
 import { formatReference } from "../base/reference.js";
+import { formatOffloads, OFFLOAD_NAMES, type Offloads } from "../forward/offloads.js";
 import { Committer } from "../mapper/committer.js";
 import { Mapper } from "../mapper/mapper.js";
 import { startTimeBase, storeMismatch } from "../mapper/time-base.js";
@@ -158,7 +159,7 @@ function startHosts({ settings, mapper, machine, log, cleanUp }: Stage): HostsLo
 async function startForwarding(stage: Stage): Promise<PacketDesk> {
   const { settings, machine, log, cleanUp, shared, mapper, nowSeconds } = stage;
   const interfaceMtuBytes = findInterfaceMtu(settings, machine, log);
-  const tunnel = machine.openTunnel(settings.bind, settings.port);
+  const tunnel = machine.openTunnel(settings.bind, settings.port, settings.offloads);
   cleanUp.add(() => tunnel.close());
   const ownEncoded = ownEncodedAddress(settings.encodeNet);
   const mtuBytes = tunMtuBytes(interfaceMtuBytes, settings.localVersion, settings.tunnelVersion);
@@ -166,6 +167,7 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
     address: ownEncoded,
     prefixBits: settings.encodeNet.bits,
     mtuBytes,
+    offloads: settings.offloads,
   });
   cleanUp.add(() => tun.close());
   for (const warning of tun.warnings) log.warning(warning);
@@ -190,6 +192,7 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
       carriesUdp: !settings.isTraced,
       carriesIcmp: !settings.isTraced,
     },
+    offloads: { ...tun.offloads, ...tunnel.offloads },
     tun,
     tunnel,
     onPacket: (item) => desk.take(item),
@@ -197,7 +200,15 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
   });
   cleanUp.add(() => forwarding.stop());
   log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`);
+  describeOffloads(settings.offloads, { ...tun.offloads, ...tunnel.offloads }, log);
   return desk;
+}
+
+/** Which offloads are in use, and which ones the kernel has refused. */
+function describeOffloads(asked: Offloads, used: Offloads, log: Log): void {
+  log.info(`offloads in use: ${formatOffloads(used)}`);
+  const refused = OFFLOAD_NAMES.filter((name) => asked[name] && !used[name]);
+  if (refused.length > 0) log.warning(`offloads that this kernel refuses: ${refused.join(" ")}`);
 }
 
 /** spec/mapper.md 7.1, -gateway-ifc-mtu. */

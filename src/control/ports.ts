@@ -6,6 +6,7 @@
 import type { IpAddress, IpVersion } from "../base/ip.js";
 import type { RandomSource } from "../base/random.js";
 import type { FastPathSettings } from "../forward/fast-path.js";
+import type { Offloads } from "../forward/offloads.js";
 import type { SendResult } from "../forward/slow-path-options.js";
 import type { MappingStore } from "../mapper/store.js";
 import type { ArenaPlan } from "../tables/arena.js";
@@ -25,6 +26,8 @@ export interface OpenedStore {
 /** The tunnel socket as the main thread uses it. */
 export interface TunnelSocket extends Closable {
   readonly port: number;
+  /** What is in use of the offloads that were asked for. */
+  readonly offloads: Pick<Offloads, "gso" | "gro">;
   /** Sends one datagram; `payload` is borrowed. */
   send(destination: IpAddress, port: number, payload: Uint8Array): SendResult;
   /** Path MTU in octets that the kernel knows towards an address; undefined without a route. */
@@ -46,11 +49,15 @@ export interface TunRequest {
   readonly address: IpAddress;
   readonly prefixBits: number;
   readonly mtuBytes: number;
+  /** Offloads to ask for. */
+  readonly offloads: Offloads;
 }
 
 /** The TUN device as the main thread uses it. Closing it removes the interface. */
 export interface TunInterface extends Closable {
   readonly name: string;
+  /** What is in use of the offloads that were asked for. */
+  readonly offloads: Pick<Offloads, "csum" | "tso" | "uso">;
   /** Settings of the machine that may stop traffic, one sentence each. */
   readonly warnings: readonly string[];
   /** Writes one native packet (borrowed); false when the kernel refuses it. */
@@ -62,6 +69,7 @@ export interface ForwardingRequest {
   readonly memory: SharedArrayBuffer;
   readonly plan: ArenaPlan;
   readonly settings: FastPathSettings;
+  readonly offloads: Offloads;
   readonly tun: TunInterface;
   readonly tunnel: TunnelSocket;
   /** Called for each packet that a worker hands to the slow path. */
@@ -120,7 +128,7 @@ export interface Machine {
   interfaceMtu(address: IpAddress): number | undefined;
   /** All addresses of the machine. */
   ownAddresses(): readonly IpAddress[];
-  openTunnel(bind: IpAddress, port: number): TunnelSocket;
+  openTunnel(bind: IpAddress, port: number, offloads: Offloads): TunnelSocket;
   openTun(request: TunRequest): TunInterface;
   startForwarding(request: ForwardingRequest): Promise<Forwarding>;
   listen(path: string, handlers: ClientHandlers): Closable;

@@ -1,7 +1,8 @@
 /**
  * Fast path, local network to tunnel: one native packet at a time, in place (spec/tunnel.md 3.1,
  * 3.2, 4.2 to 4.4, format G). Worker thread; the packet lies in the worker's slab with
- * SLOT_HEADROOM_BYTES in front; the tunnel header takes the place of the IP header.
+ * SLOT_HEADROOM_BYTES in front; the tunnel header takes the place of the IP header. Of a
+ * super-packet only the tunnel header is made here, once for all of its segments.
  *
  * Taken: whole TCP, UDP and echo packets without options or extension headers, from a host with a
  * reference to an encoded address in use, to a settled remote gateway, that fit its path. Not
@@ -9,6 +10,16 @@
  */
 
 import { checksumWithout, networkWord, sumWords } from "../kernel/checksum-update.js";
+import {
+  SEGMENT_HEADER_LENGTH,
+  SEGMENT_LAYER4,
+  SEGMENT_PAYLOAD_LENGTH,
+  SEGMENT_PROTOCOL,
+  SEGMENT_PSEUDO_SUM,
+  SEGMENT_SIZE,
+  SEGMENT_TEMPLATE,
+  SEGMENT_TEMPLATE_LENGTH,
+} from "../kernel/jobs.js";
 import {
   FLAG_INACTIVE,
   FLAG_MULTIPLE,
@@ -35,6 +46,7 @@ import {
   TCP_LENGTH_MIN,
   UDP_LENGTH_MIN,
 } from "./fast-path.js";
+import type { VnetReader } from "./vnet-header.js";
 
 const HAND_OVER = -1;
 /** RFC 8200 5: every IPv6 path carries this. */
@@ -56,6 +68,11 @@ export class FastEgress {
   #dontFragment = 0;
   #checksumHalf = 0;
   #lastPeer = 0;
+  /** Records of the packet, as they were when it was looked at. */
+  #local = 0;
+  #localSequence = 0;
+  #remote = 0;
+  #remoteSequence = 0;
 
   constructor(memory: FastPathMemory, settings: FastPathSettings) {
     this.#memory = memory;
@@ -69,6 +86,51 @@ export class FastEgress {
    * then as it was.
    */
   translate(offset: number, length: number): number {
+    const headerLength = this.#decide(offset, length, length - this.#headerLength);
+    if (headerLength === 0) return 0;
+    const { words, localWords } = this.#memory;
+    const layer4 = offset + this.#headerLength;
+    const addressSum = sumWords(words, (layer4 - 8 * localWords) >>> 2, 2 * localWords);
+    const checksum = this.#translateLayer4(layer4, length - this.#headerLength, addressSum);
+    if (checksum === HAND_OVER || !this.#isUnchanged()) return 0;
+    return this.#commit(layer4, headerLength, checksum);
+  }
+
+  /**
+   * Makes the segmentation job of the super-packet at `offset` that `reader` has just read. False
+   * when the slow path must take it. `addressOffset` is the caller's to set.
+   */
+  prepareSegments(
+    offset: number,
+    length: number,
+    segmentSize: number,
+    reader: Pick<VnetReader, "protocol" | "layer4" | "layer4HeaderLength" | "payloadLength">,
+  ): boolean {
+    const { carriesTcp, carriesUdp } = this.#settings;
+    const { protocol, layer4, layer4HeaderLength, payloadLength } = reader;
+    if (!(protocol === PROTOCOL_TCP ? carriesTcp : carriesUdp)) return false;
+    const templateLength = this.#decide(offset, length, layer4HeaderLength + segmentSize);
+    if (templateLength === 0 || !this.#isUnchanged()) return false;
+    const { words, segmentJob, headerWord } = this.#memory;
+    const job = segmentJob >>> 2;
+    words[job + SEGMENT_TEMPLATE] = headerWord << 2;
+    words[job + SEGMENT_TEMPLATE_LENGTH] = templateLength;
+    words[job + SEGMENT_LAYER4] = layer4;
+    words[job + SEGMENT_HEADER_LENGTH] = layer4HeaderLength;
+    words[job + SEGMENT_PAYLOAD_LENGTH] = payloadLength;
+    words[job + SEGMENT_SIZE] = segmentSize;
+    words[job + SEGMENT_PROTOCOL] = protocol;
+    words[job + SEGMENT_PSEUDO_SUM] = networkWord(protocol);
+    this.#stamp();
+    return true;
+  }
+
+  /**
+   * Everything but layer 4: looks up both ends and builds the tunnel header in the scratch area.
+   * `layer4LengthMax` is that of the packet or of its largest segment. Length of the header, or 0
+   * when the slow path must take the packet.
+   */
+  #decide(offset: number, length: number, layer4LengthMax: number): number {
     const isIpv4 = this.#headerLength === 20;
     if (!(isIpv4 ? this.#readIpv4(offset, length) : this.#readIpv6(offset, length))) return 0;
     if (this.#settings.decrementTtl && --this.#ttl <= 0) return 0;
@@ -77,20 +139,22 @@ export class FastEgress {
     const destination = source + 4 * localWords;
     const remote = kernel.findByLocal(destination);
     if (remote === 0 || table.kind(remote) !== KIND_REMOTE) return 0;
-    if (length <= IPV6_MTU_MIN && this.#isNarrow(destination)) return 0;
-    const remoteSequence = table.sequence(remote);
+    const isSuperPacket = length - this.#headerLength > layer4LengthMax;
+    if ((isSuperPacket || length <= IPV6_MTU_MIN) && this.#isNarrow(destination)) return 0;
+    this.#remote = remote;
+    this.#remoteSequence = table.sequence(remote);
     const local = this.#findSender(source, destination);
     if (local === 0) return 0;
-    const localSequence = table.sequence(local);
-    const layer4Length = length - this.#headerLength;
+    this.#local = local;
+    this.#localSequence = table.sequence(local);
     const headerLength = this.#buildHeader(local, remote);
-    if (!this.#findPeer(remote, headerLength + layer4Length)) return 0;
-    const addressSum = sumWords(this.#memory.words, source >>> 2, 2 * localWords);
-    const layer4 = offset + this.#headerLength;
-    const checksum = this.#translateLayer4(layer4, layer4Length, addressSum);
-    if (checksum === HAND_OVER || !table.isUnchanged(local, localSequence)) return 0;
-    if (!table.isUnchanged(remote, remoteSequence)) return 0;
-    return this.#commit(layer4, headerLength, checksum, local, remote);
+    return this.#findPeer(remote, headerLength + layer4LengthMax) ? headerLength : 0;
+  }
+
+  #isUnchanged(): boolean {
+    const { table } = this.#memory;
+    const isLocalSame = table.isUnchanged(this.#local, this.#localSequence);
+    return isLocalSame && table.isUnchanged(this.#remote, this.#remoteSequence);
   }
 
   /** An IPv6 destination whose small packets must be fragmentable (spec/tunnel.md 4.7). */
@@ -230,7 +294,7 @@ export class FastEgress {
   }
 
   /** Writes the packet and the stamps; returns the offset of the tunnel packet. */
-  #commit(layer4: number, header: number, checksum: number, local: number, remote: number): number {
+  #commit(layer4: number, header: number, checksum: number): number {
     const memory = this.#memory;
     const start = layer4 - header;
     memory.halves[this.#checksumHalf] = checksum;
@@ -239,11 +303,21 @@ export class FastEgress {
       memory.bytes[layer4] = type;
     }
     memory.copyWords(start >>> 2, memory.headerWord, header >>> 2);
-    this.addressOffset = start + 4 + 4 * memory.contextWords;
-    memory.stamp(local);
-    memory.stamp(remote);
-    memory.peers.stampSent(this.#lastPeer, memory.nowSeconds);
+    this.addressOffset = start + this.contextOffset;
+    this.#stamp();
     return start;
+  }
+
+  /** Where the destination context lies in a tunnel header. */
+  get contextOffset(): number {
+    return 4 + 4 * this.#memory.contextWords;
+  }
+
+  #stamp(): void {
+    const memory = this.#memory;
+    memory.stamp(this.#local);
+    memory.stamp(this.#remote);
+    memory.peers.stampSent(this.#lastPeer, memory.nowSeconds);
   }
 }
 

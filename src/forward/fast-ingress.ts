@@ -1,7 +1,8 @@
 /**
  * Fast path, tunnel to local network: one datagram at a time, in place (spec/tunnel.md 7.2, 3.3,
- * 3.4, 4.2 to 4.4, format G). Worker thread; the datagram lies in the worker's slab with
- * SLOT_HEADROOM_BYTES in front; the IP header takes the place of the tunnel header.
+ * 3.4, 4.2 to 4.4, format G). Worker thread; the datagram lies in the worker's slab with room for
+ * an IP header in front; the IP header takes the place of the tunnel header. Only headers are read
+ * and written, so what is translated may be a copy of the datagram's beginning.
  *
  * Taken: whole TCP, UDP and echo packets from a verified remote gateway on its learned port,
  * between a known remote host and an existing reference. Contexts may be zero on either side
@@ -48,7 +49,8 @@ const IDENTIFICATIONS = 4096;
 export class FastIngress {
   readonly #memory: FastPathMemory;
   readonly #settings: FastPathSettings;
-  readonly #nativeLength: 20 | 40;
+  /** Length of the IP headers that are written. */
+  readonly nativeLength: 20 | 40;
   readonly #identifications = new Uint16Array(IDENTIFICATIONS);
   #ttl = 0;
   #protocol = 0;
@@ -59,7 +61,7 @@ export class FastIngress {
   constructor(memory: FastPathMemory, settings: FastPathSettings, random: RandomSource) {
     this.#memory = memory;
     this.#settings = settings;
-    this.#nativeLength = settings.localVersion === 4 ? 20 : 40;
+    this.nativeLength = settings.localVersion === 4 ? 20 : 40;
     for (let index = 0; index < IDENTIFICATIONS; index++) {
       this.#identifications[index] = random.word();
     }
@@ -95,6 +97,23 @@ export class FastIngress {
     if (!table.isUnchanged(local, localSequence)) return 0;
     if (!table.isUnchanged(remote, remoteSequence)) return 0;
     return this.#commit(layer4, checksum, local, remote);
+  }
+
+  /**
+   * Length of the tunnel header that begins with octet `first`, or 0 when it is not one that the
+   * fast path takes.
+   */
+  tunnelLength(first: number): number {
+    const code = (first >>> 2) & 3;
+    if ((first & FIRST_OCTET_MASK) !== FIRST_OCTET || code === 3) return 0;
+    return 4 * (1 + 2 * this.#memory.contextWords + (2 << code));
+  }
+
+  /** Reserves `count` more identifications for the IPv4 packet at `start`, if it has one. */
+  reserveIdentifications(start: number, count: number): void {
+    const { bytes } = this.#memory;
+    if (this.nativeLength === 40 || (bytes[start + 6]! & 0x40) !== 0) return;
+    this.#identifications[this.#identificationIndex((start + 12) >>> 2)]! += count;
   }
 
   /** Checks the tunnel header and reads its first word; length of the header, or 0. */
@@ -169,7 +188,7 @@ export class FastIngress {
 
   /** Lengths that one native packet can have, without fragmenting (spec/tunnel.md 7.7). */
   #fitsLocal(layer4Length: number): boolean {
-    if (this.#nativeLength === 20) return layer4Length + 20 <= PACKET_BYTES_MAX;
+    if (this.nativeLength === 20) return layer4Length + 20 <= PACKET_BYTES_MAX;
     if (this.#dontFragment === 0) return layer4Length + 40 <= IPV6_MTU_MIN;
     return layer4Length <= PACKET_BYTES_MAX;
   }
@@ -197,7 +216,7 @@ export class FastIngress {
       if (halves[(layer4 + 4) >>> 1] !== networkWord(length)) return HAND_OVER;
       this.#checksumHalf = (layer4 + 6) >>> 1;
       const stored = halves[this.#checksumHalf]!;
-      if (stored === 0) return this.#nativeLength === 20 ? 0 : HAND_OVER;
+      if (stored === 0) return this.nativeLength === 20 ? 0 : HAND_OVER;
       return checksumWith(stored, addressSum) || 0xffff;
     }
     if (this.#protocol !== PROTOCOL_ICMP || !settings.carriesIcmp) return HAND_OVER;
@@ -214,7 +233,7 @@ export class FastIngress {
     const stored = halves[this.#checksumHalf]!;
     // The form of a zero sum depends on the order of steps: left to the slow path.
     if (stored === 0 || stored === 0xffff) return HAND_OVER;
-    if (this.#nativeLength === 20) return stored;
+    if (this.nativeLength === 20) return stored;
     const pseudo = addressSum + networkWord(length) + networkWord(PROTOCOL_ICMPV6);
     const nativeType = typeAndCode === ECHO_REQUEST ? ECHO_REQUEST_V6 : ECHO_REPLY_V6;
     const checksum = checksumWith(stored, pseudo + nativeType - typeAndCode);
@@ -225,10 +244,10 @@ export class FastIngress {
   #buildHeader(remote: number, local: number, layer4Length: number, addressSum: number): void {
     const memory = this.#memory;
     const { words, headerWord, localWords } = memory;
-    const addresses = headerWord + (this.#nativeLength >>> 2) - 2 * localWords;
+    const addresses = headerWord + (this.nativeLength >>> 2) - 2 * localWords;
     memory.copyWords(addresses, (remote >>> 2) + WORD_LOCAL, localWords);
     memory.copyWords(addresses + localWords, (local >>> 2) + WORD_LOCAL, localWords);
-    if (this.#nativeLength === 40) {
+    if (this.nativeLength === 40) {
       const next = this.#protocol === PROTOCOL_ICMP ? PROTOCOL_ICMPV6 : this.#protocol;
       words[headerWord] = 0x60;
       words[headerWord + 1] = networkWord(layer4Length) | (next << 16) | (this.#ttl << 24);
@@ -244,23 +263,28 @@ export class FastIngress {
 
   /** A fresh identification for this pair of addresses, as it lies in memory. */
   #identification(addresses: number): number {
-    const { words } = this.#memory;
-    const hash = Math.imul(words[addresses]! ^ Math.imul(words[addresses + 1]!, 31), 0x9e3779b1);
-    const index = hash >>> 20;
+    const index = this.#identificationIndex(addresses);
     this.#identifications[index]!++;
     return networkWord(this.#identifications[index]!);
+  }
+
+  /** Counter of a pair of IPv4 addresses. */
+  #identificationIndex(addresses: number): number {
+    const { words } = this.#memory;
+    const hash = Math.imul(words[addresses]! ^ Math.imul(words[addresses + 1]!, 31), 0x9e3779b1);
+    return hash >>> 20;
   }
 
   /** Writes the packet and the stamps; returns the offset of the native packet. */
   #commit(layer4: number, checksum: number, local: number, remote: number): number {
     const memory = this.#memory;
-    const start = layer4 - this.#nativeLength;
+    const start = layer4 - this.nativeLength;
     memory.halves[this.#checksumHalf] = checksum;
-    if (this.#nativeLength === 40 && this.#protocol === PROTOCOL_ICMP) {
+    if (this.nativeLength === 40 && this.#protocol === PROTOCOL_ICMP) {
       const type = memory.bytes[layer4] === ECHO_REQUEST ? ECHO_REQUEST_V6 : ECHO_REPLY_V6;
       memory.bytes[layer4] = type;
     }
-    memory.copyWords(start >>> 2, memory.headerWord, this.#nativeLength >>> 2);
+    memory.copyWords(start >>> 2, memory.headerWord, this.nativeLength >>> 2);
     memory.stamp(local);
     memory.stamp(remote);
     memory.peers.stampReceived(this.#lastPeer, memory.nowSeconds);

@@ -11,7 +11,7 @@ import type { IpVersion } from "../base/ip.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { TypescriptKernel } from "../kernel/typescript-kernel.js";
 import { AddressTableReader } from "../tables/address-table.js";
-import { type ArenaPlan, slabLayout } from "../tables/arena.js";
+import { type ArenaPlan, type SlabLayout, slabLayout } from "../tables/arena.js";
 import { ControlBlock } from "../tables/control-block.js";
 import { PeerTableReader } from "../tables/peer-table.js";
 
@@ -48,6 +48,8 @@ export interface FastPathSettings {
 const PUBLIC_ADDRESS_OFFSET = 0;
 const HEADER_OFFSET = 32;
 const REFERENCES_OFFSET = 128;
+const SEGMENT_JOB_OFFSET = 192;
+const JOIN_JOB_OFFSET = 256;
 
 /** One worker's view of the shared memory. */
 export class FastPathMemory {
@@ -67,6 +69,10 @@ export class FastPathMemory {
   readonly headerWord: number;
   /** Room for two references of 16 bytes: source, destination. */
   readonly referencesOffset: number;
+  /** Room for one job of each kind (kernel/jobs.ts). */
+  readonly segmentJob: number;
+  readonly joinJob: number;
+  readonly slab: SlabLayout;
   nowSeconds = 0;
   isPublicKnown = false;
   readonly #fresh = new Int32Array(4);
@@ -78,7 +84,8 @@ export class FastPathMemory {
     makeKernel: (table: AddressTableReader) => Kernel = (table) => new TypescriptKernel(table),
   ) {
     const { options } = plan;
-    const { scratchOffset } = slabLayout(slabOffset);
+    this.slab = slabLayout(slabOffset);
+    const { scratchOffset } = this.slab;
     this.bytes = new Uint8Array(memory);
     this.words = new Int32Array(memory);
     this.halves = new Uint16Array(memory);
@@ -91,6 +98,8 @@ export class FastPathMemory {
     this.publicWord = (scratchOffset + PUBLIC_ADDRESS_OFFSET) >>> 2;
     this.headerWord = (scratchOffset + HEADER_OFFSET) >>> 2;
     this.referencesOffset = scratchOffset + REFERENCES_OFFSET;
+    this.segmentJob = scratchOffset + SEGMENT_JOB_OFFSET;
+    this.joinJob = scratchOffset + JOIN_JOB_OFFSET;
   }
 
   /** Once per batch: time and public address. While the latter is being written it stays as is. */

@@ -1,15 +1,34 @@
 /**
  * The loop of an ingress worker: tunnel to local network. Blocks until datagrams wait, receives a
- * batch, translates in place, writes a batch; hands over what the fast path does not take.
+ * batch, translates, joins, writes a batch; hands over what the fast path does not take.
+ *
+ * A received message may hold many datagrams of one size. Each datagram stays where it is: its
+ * headers are copied to a header slot and translated there, its payload is gathered from where it
+ * was received. So datagrams may lie at any alignment, and the slow path gets them untouched.
  */
 
-import { BATCH_PACKETS_MAX } from "../tables/arena.js";
+import type { DropReason } from "../base/drop-reason.js";
+import {
+  HEADER_SLOT_LAYER4,
+  HEADER_SLOT_LAYER4_BYTES,
+  headerSlotOffset,
+  WRITE_PACKETS_MAX,
+} from "../tables/arena.js";
 import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { RING_FROM_TUNNEL } from "../tables/packet-ring.js";
 import type { FastIngress } from "./fast-ingress.js";
-import type { FastPathMemory } from "./fast-path.js";
+import { type FastPathMemory, PROTOCOL_TCP, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
-import { PacketBatch, type TunnelPort, type TunPort } from "./ports.js";
+import { type JoinCandidate, Joiner, type JoinerSettings } from "./joiner.js";
+import {
+  MESSAGE_BAD_CONTROL,
+  MESSAGE_BAD_SEGMENT_SIZE,
+  MESSAGE_TRUNCATED,
+  PacketBatch,
+  type TunnelPort,
+  type TunPort,
+  WriteBatch,
+} from "./ports.js";
 
 /** Parts of an ingress worker. */
 export interface IngressParts {
@@ -19,21 +38,46 @@ export interface IngressParts {
   readonly fast: FastIngress;
   readonly handOver: HandOver;
   readonly counters: CounterBlock;
+  readonly joining: JoinerSettings;
 }
 
 const PACKETS = counterIndex("ingress-packets");
 const BYTES = counterIndex("ingress-bytes");
 const BATCHES = counterIndex("ingress-batches");
+const SUPER_PACKETS = counterIndex("ingress-super-packets");
+const JOINED = counterIndex("ingress-joined");
 const WRITE_DROP = dropCounterIndex("write-failed");
+const TCP_LENGTH_MAX = 60;
+
+/** Drop reasons of MESSAGE_…. */
+const MESSAGE_DROPS: Readonly<Record<number, DropReason>> = {
+  [MESSAGE_BAD_CONTROL]: "tunnel-bad-control",
+  [MESSAGE_BAD_SEGMENT_SIZE]: "tunnel-bad-segment-size",
+  [MESSAGE_TRUNCATED]: "tunnel-too-long",
+};
 
 /** One ingress worker. */
 export class IngressLoop {
   readonly #parts: IngressParts;
-  readonly #input = new PacketBatch(BATCH_PACKETS_MAX);
-  readonly #output = new PacketBatch(BATCH_PACKETS_MAX);
+  readonly #input = new PacketBatch();
+  readonly #output = new WriteBatch(WRITE_PACKETS_MAX);
+  readonly #joiner: Joiner;
+  /** The datagram that is looked at; one object for the worker's life. */
+  readonly #candidate: JoinCandidate = {
+    offset: 0,
+    length: 0,
+    tunnelLength: 0,
+    rest: 0,
+    size: 0,
+    addressOffset: 0,
+    port: 0,
+  };
+  /** Octets of the datagrams in the output batch, as native packets. */
+  #bytes = 0;
 
   constructor(parts: IngressParts) {
     this.#parts = parts;
+    this.#joiner = new Joiner(parts.memory, parts.fast, parts.joining, this.#output);
   }
 
   /** Runs until the tunnel port says that the worker is to end. */
@@ -48,45 +92,119 @@ export class IngressLoop {
   /** Moves the datagrams that wait, at most one batch. */
   runBatch(): void {
     const { tunnel, memory, handOver } = this.#parts;
-    tunnel.receiveBatch(this.#input);
-    if (this.#input.count === 0) return;
+    const input = this.#input;
+    tunnel.receiveBatch(input);
+    if (input.count === 0) return;
     memory.refresh();
-    const bytes = this.#translate();
-    this.#write(bytes);
+    for (let index = 0; index < input.count; index++) this.#takeMessage(index);
+    this.#write();
     handOver.endBatch();
   }
 
-  /** Translates the input batch into the output batch; octets of the native packets. */
-  #translate(): number {
-    const { fast, handOver } = this.#parts;
+  /** Cuts one message into its datagrams. */
+  #takeMessage(index: number): void {
     const input = this.#input;
-    const output = this.#output;
-    let bytes = 0;
-    output.count = 0;
-    for (let index = 0; index < input.count; index++) {
-      const offset = input.offsets[index]!;
-      const length = input.lengths[index]!;
-      const source = input.addressOffsets[index]!;
-      const port = input.ports[index]!;
-      const start = fast.translate(offset, length, source, port);
-      if (start === 0) {
-        handOver.datagram(RING_FROM_TUNNEL, offset, length, source, port);
-        continue;
-      }
-      output.addLocal(start, offset + length - start);
-      bytes += offset + length - start;
+    const candidate = this.#candidate;
+    const length = input.lengths[index]!;
+    const size = input.segmentSizes[index]!;
+    candidate.addressOffset = input.addressOffsets[index]!;
+    candidate.port = input.ports[index]!;
+    if (length === 0) return this.#handOver(input.offsets[index]!, 0);
+    if (size <= 0 || size > length) {
+      return this.#parts.counters.drop(MESSAGE_DROPS[size] ?? "tunnel-bad-segment-size");
     }
-    return bytes;
+    candidate.size = size;
+    candidate.offset = input.offsets[index]!;
+    for (candidate.rest = length; candidate.rest > 0; ) {
+      candidate.length = Math.min(size, candidate.rest);
+      const taken = this.#takeDatagrams() * size;
+      candidate.offset += taken;
+      candidate.rest -= taken;
+    }
   }
 
-  #write(bytes: number): void {
+  /** The datagram that is looked at, and those joined with it; returns how many were done. */
+  #takeDatagrams(): number {
+    const { fast, memory } = this.#parts;
+    const candidate = this.#candidate;
+    candidate.tunnelLength = fast.tunnelLength(memory.bytes[candidate.offset]!);
+    if (candidate.tunnelLength === 0 || candidate.tunnelLength >= candidate.length) {
+      this.#handOver(candidate.offset, candidate.length);
+      return 1;
+    }
+    const joined = this.#joiner.join(candidate);
+    if (joined > 0) {
+      const octets = Math.min(joined * candidate.size, candidate.rest);
+      this.#bytes += octets - joined * (candidate.tunnelLength - fast.nativeLength);
+      return joined;
+    }
+    if (this.#output.count === this.#output.capacity) this.#write();
+    this.#translate();
+    return 1;
+  }
+
+  /** Translates the datagram that is looked at, in the header slot of the next packet. */
+  #translate(): void {
+    const { fast, memory } = this.#parts;
+    const candidate = this.#candidate;
+    const { offset, length, tunnelLength } = candidate;
+    const output = this.#output;
+    const layer4 = headerSlotOffset(memory.slab, output.count) + HEADER_SLOT_LAYER4;
+    const copied = Math.min(length, tunnelLength + HEADER_SLOT_LAYER4_BYTES);
+    memory.kernel.copy(layer4 - tunnelLength, offset, copied);
+    const head = layer4 - tunnelLength;
+    const start = fast.translate(head, length, candidate.addressOffset, candidate.port);
+    if (start === 0) return this.#handOver(offset, length);
+    const layer4Length = length - tunnelLength;
+    const headerLength = this.#headerLength(layer4, layer4Length, memory.bytes[offset + 3]!);
+    const isWhole = copied === length;
+    const index = output.add(start, layer4 - start + (isWhole ? layer4Length : headerLength));
+    const inFront = tunnelLength + headerLength;
+    if (!isWhole) output.addPiece(index, offset + inFront, length - inFront);
+    this.#joiner.open(index, candidate, layer4, headerLength);
+    this.#bytes += layer4 - start + layer4Length;
+  }
+
+  /** Length of a transport header, as far as it can be believed. */
+  #headerLength(layer4: number, layer4Length: number, protocol: number): number {
+    if (protocol !== PROTOCOL_TCP) return UDP_LENGTH_MIN;
+    const length = (this.#parts.memory.bytes[layer4 + 12]! >>> 4) * 4;
+    const isSane = length >= TCP_LENGTH_MIN && length <= Math.min(layer4Length, TCP_LENGTH_MAX);
+    return isSane ? length : TCP_LENGTH_MIN;
+  }
+
+  #handOver(offset: number, length: number): void {
+    const { addressOffset, port } = this.#candidate;
+    this.#parts.handOver.datagram(RING_FROM_TUNNEL, offset, length, addressOffset, port);
+  }
+
+  /** Writes the output batch and empties it. */
+  #write(): void {
     const output = this.#output;
     if (output.count === 0) return;
     const { tun, counters } = this.#parts;
+    this.#joiner.finish();
     const refused = tun.writeBatch(output);
-    counters.add(PACKETS, output.count - refused);
-    counters.add(BYTES, bytes);
+    const refusedPackets = refused === 0 ? 0 : output.refusedPackets;
+    this.#count(refusedPackets);
+    counters.add(BYTES, this.#bytes);
     counters.add(BATCHES, 1);
-    if (refused !== 0) counters.add(WRITE_DROP, refused);
+    if (refusedPackets !== 0) counters.add(WRITE_DROP, refusedPackets);
+    output.count = 0;
+    this.#bytes = 0;
+  }
+
+  #count(refusedPackets: number): void {
+    const { counters } = this.#parts;
+    const { count, packetCounts } = this.#output;
+    let packets = 0;
+    let superPackets = 0;
+    for (let index = 0; index < count; index++) {
+      packets += packetCounts[index]!;
+      if (packetCounts[index]! > 1) superPackets++;
+    }
+    counters.add(PACKETS, packets - refusedPackets);
+    counters.add(SUPER_PACKETS, superPackets);
+    counters.add(JOINED, packets - count);
   }
 }

@@ -12,9 +12,10 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { IpAddress } from "../base/ip.js";
+import type { Offloads } from "../forward/offloads.js";
 import * as libc from "./libc.js";
 import { allocateMemory, cStringInto, type SystemMemory } from "./memory.js";
-import { lastRefusal, refused, type SystemCallError } from "./system-error.js";
+import { lastRefusal, refused, SystemCallError } from "./system-error.js";
 
 // linux/if_tun.h
 export const IFF_TUN = 0x0001;
@@ -22,6 +23,14 @@ export const IFF_NO_PI = 0x1000;
 export const IFF_VNET_HDR = 0x4000;
 export const IFF_MULTI_QUEUE = 0x0100;
 const TUNSETIFF = 0x400454ca;
+const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
 
 // linux/sockios.h
 const SIOCGIFFLAGS = 0x8913;
@@ -67,33 +76,87 @@ export interface TunOptions {
   /** Flags beside IFF_TUN and IFF_NO_PI, such as IFF_VNET_HDR or IFF_MULTI_QUEUE. */
   readonly flags?: number;
   readonly queueLengthPackets?: number;
+  /** Offloads to ask for; none by default. */
+  readonly offloads?: TunOffloads;
 }
+
+/** Offloads of the device. */
+export type TunOffloads = Pick<Offloads, "csum" | "tso" | "uso">;
 
 /** A configured device that is up. Closing the last descriptor destroys it. */
 export interface TunDevice {
-  /** Nonblocking; one packet per read or write. */
+  /** Nonblocking; one packet or super-packet per read or write. */
   readonly fd: number;
   readonly name: string;
   readonly mtuBytes: number;
   /** Settings of this machine that may stop traffic, one sentence each. */
   readonly warnings: readonly string[];
+  /** What the kernel has granted. With `csum` each packet has a device header in front. */
+  readonly offloads: TunOffloads;
+  /** Flags to open a further queue of the device with. */
+  readonly queueFlags: number;
   close(): void;
 }
 
 /** Creates the device, configures it and brings it up. Throws SystemCallError. */
 export function openTun(options: TunOptions): TunDevice {
-  const { fd, name } = openTunQueue(options.name ?? "ipref%d", options.flags ?? 0);
+  const asked = options.offloads ?? NO_TUN_OFFLOADS;
+  const { fd, name, queueFlags } = openFirstQueue(options, asked.csum);
   try {
+    const hasHeader = (queueFlags & IFF_VNET_HDR) !== 0;
+    const offloads = hasHeader ? setOffloads(fd, asked) : NO_TUN_OFFLOADS;
     const warnings = [
       ...applySettings(name, options.address.version),
       ...forwardingWarnings(options.address.version),
     ];
     configure(name, options);
-    return { fd, name, mtuBytes: options.mtuBytes, warnings, close: () => void libc.close(fd) };
+    const close = (): void => void libc.close(fd);
+    return { fd, name, mtuBytes: options.mtuBytes, warnings, offloads, queueFlags, close };
   } catch (error) {
     libc.close(fd);
     throw error;
   }
+}
+
+const NO_TUN_OFFLOADS: TunOffloads = { csum: false, tso: false, uso: false };
+
+/** The first queue, with device headers if they are wanted and the kernel has them. */
+function openFirstQueue(
+  options: TunOptions,
+  wantsHeader: boolean,
+): { fd: number; name: string; queueFlags: number } {
+  const name = options.name ?? "ipref%d";
+  const flags = options.flags ?? 0;
+  if (wantsHeader) {
+    try {
+      const queueFlags = flags | IFF_VNET_HDR;
+      return { ...openTunQueue(name, queueFlags), queueFlags };
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== "EINVAL") throw error;
+    }
+  }
+  return { ...openTunQueue(name, flags), queueFlags: flags };
+}
+
+/** The longest device header of any kernel is longer; ours has the first ten octets only. */
+const VNET_HEADER_BYTES = 10;
+
+/**
+ * Switches offloads on. Kernels know different sets (USO since Linux 6.2) and refuse a set as a
+ * whole, so the newest are left out one after the other until the rest is taken.
+ */
+function setOffloads(fd: number, asked: TunOffloads): TunOffloads {
+  const memory = allocateMemory(8);
+  memory.view.setInt32(0, VNET_HEADER_BYTES, true);
+  libc.ioctl(fd, TUNSETVNETHDRSZ, memory.address);
+  const tso = asked.tso ? TUN_F_TSO4 | TUN_F_TSO6 : 0;
+  const ecn = asked.tso ? TUN_F_TSO_ECN : 0;
+  const uso = asked.uso ? TUN_F_USO4 | TUN_F_USO6 : 0;
+  for (const bits of [tso | ecn | uso, tso | ecn, tso, 0]) {
+    if (libc.ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | bits) < 0) continue;
+    return { csum: true, tso: (bits & TUN_F_TSO4) !== 0, uso: (bits & TUN_F_USO4) !== 0 };
+  }
+  return { csum: true, tso: false, uso: false };
 }
 
 /** Opens one queue of a device (a new one, or a further queue with IFF_MULTI_QUEUE). */

@@ -47,6 +47,11 @@ export class WorkerMemory {
     return view.getInt16(own + POLLFD_REVENTS, true);
   }
 
+  /** True when the worker is told to end; does not wait. */
+  isStopped(): boolean {
+    return this.wait(-1, 0, 0) < 0;
+  }
+
   /** Waits until `fd` can be read; false when told to end. `onError` hears of each error state. */
   waitReadable(fd: number, onError: () => void): boolean {
     for (;;) {

@@ -83,13 +83,14 @@ class RunningForwarding implements Forwarding {
   }
 
   #start(role: ForwardWorkerData["role"], lane: number, resources: ForwardingResources): Worker {
-    const { memory, plan, settings } = this.#request;
+    const { memory, plan, settings, offloads } = this.#request;
     return startForwardWorker({
       role,
       lane,
       buffer: memory,
       plan,
       settings,
+      offloads,
       ...resources,
       stopFd: this.#stopFd,
       wakeFd: this.#wakeFd,

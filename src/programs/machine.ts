@@ -10,6 +10,7 @@ import type {
   TunInterface,
   TunnelSocket,
 } from "../control/ports.js";
+import { VNET_HEADER_BYTES } from "../forward/vnet-header.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";
@@ -73,11 +74,12 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
   };
 }
 
-const openTunnel: Machine["openTunnel"] = (bind, port) => {
-  const socket = openUdpSocket({ address: bind, port });
+const openTunnel: Machine["openTunnel"] = (bind, port, { gso, gro }) => {
+  const socket = openUdpSocket({ address: bind, port, joinsDatagrams: gro });
   const tunnel: TunnelSocket & WithDescriptor = {
     fd: socket.fd,
     port: socket.port,
+    offloads: { gso, gro: socket.joinsDatagrams },
     send(destination, destinationPort, payload) {
       for (let attempt = 0; attempt < SEND_ATTEMPTS_MAX; attempt++) {
         const result = sendTo(socket.fd, payload, destination, destinationPort);
@@ -95,15 +97,19 @@ const openTunnel: Machine["openTunnel"] = (bind, port) => {
 
 const openTunInterface: Machine["openTun"] = (request) => {
   const device = openTun(request);
-  const buffer = allocateMemory(PACKET_BYTES_MAX);
+  // An empty device header: the packet is ordinary and its checksum complete.
+  const headerBytes = device.offloads.csum ? VNET_HEADER_BYTES : 0;
+  const buffer = allocateMemory(headerBytes + PACKET_BYTES_MAX);
   const tun: TunInterface & WithDescriptor = {
     fd: device.fd,
     name: device.name,
+    offloads: device.offloads,
     warnings: device.warnings,
     write(packet) {
       if (packet.length > PACKET_BYTES_MAX) return false;
-      buffer.bytes.set(packet);
-      return libc.write(device.fd, buffer.address, packet.length) === packet.length;
+      buffer.bytes.set(packet, headerBytes);
+      const length = headerBytes + packet.length;
+      return libc.write(device.fd, buffer.address, length) === length;
     },
     close: () => device.close(),
   };

@@ -18,8 +18,16 @@ import { countersBytes } from "./counters.js";
 import { packetRingBytes } from "./packet-ring.js";
 import { peerTableBytes } from "./peer-table.js";
 
-/** Packets that a worker handles at once; also messages of one sendmmsg or recvmmsg. */
+/** Messages of one sendmmsg or recvmmsg, and packet slots of a slab. */
 export const BATCH_PACKETS_MAX = 64;
+/** Packets of one batch read from the TUN device. */
+export const READ_PACKETS_MAX = 256;
+/** Tunnel packets of one batch; super-packets count with their segments. */
+export const SEND_PACKETS_MAX = 512;
+/** Packets and super-packets of one batch written to the TUN device. */
+export const WRITE_PACKETS_MAX = 256;
+/** Packets that one message or one super-packet is made of: UDP_MAX_SEGMENTS before Linux 6.9. */
+export const GROUP_PACKETS_MAX = 64;
 /** Room for the largest packet that IP or UDP can carry, so that nothing is ever cut. */
 export const SLOT_PACKET_BYTES_MAX = 65_536;
 /**
@@ -30,6 +38,16 @@ export const SLOT_PACKET_BYTES_MAX = 65_536;
 export const SLOT_HEADROOM_BYTES = 128;
 /** Distance of two packet slots; not a power of two, so that slots use different cache sets. */
 export const SLOT_BYTES = SLOT_HEADROOM_BYTES + SLOT_PACKET_BYTES_MAX;
+/**
+ * A header slot: the headers of a packet whose payload lies elsewhere. The layer-4 header begins
+ * at HEADER_SLOT_LAYER4; in front of it there is room for a tunnel header (at most 68 octets
+ * here) or an IP header (60) and a device header (10); behind it for a TCP header (60) or a small
+ * packet as a whole. Three cache lines.
+ */
+export const HEADER_SLOT_BYTES = 192;
+export const HEADER_SLOT_LAYER4 = 80;
+/** Octets of layer 4 that a header slot can hold. */
+export const HEADER_SLOT_LAYER4_BYTES = HEADER_SLOT_BYTES - HEADER_SLOT_LAYER4;
 
 const CACHE_LINE_BYTES = 64;
 const PAGE_BYTES = 4096;
@@ -45,7 +63,9 @@ const SOCKET_ADDRESS_BYTES = 32;
 /** Control data of one message: one cmsghdr of 16 bytes and one number. */
 const CONTROL_BYTES = 32;
 const POLL_BYTES = 64;
-const SCRATCH_BYTES = 256;
+const SCRATCH_BYTES = 512;
+/** Scatter entries: two for each tunnel packet, header and payload. */
+export const SCATTER_MAX = 2 * SEND_PACKETS_MAX;
 
 /** Where the parts of one worker's slab lie, as byte offsets into the memory. */
 export interface SlabLayout {
@@ -55,13 +75,23 @@ export interface SlabLayout {
   readonly scratchOffset: number;
   /** BATCH_PACKETS_MAX message headers of 64 bytes. */
   readonly messagesOffset: number;
-  /** BATCH_PACKETS_MAX scatter entries of 16 bytes. */
+  /**
+   * SCATTER_MAX scatter entries of 16 bytes. Receiving, the first BATCH_PACKETS_MAX belong to the
+   * messages and those behind them to what is written.
+   */
   readonly scatterOffset: number;
   /** BATCH_PACKETS_MAX socket addresses of 32 bytes. */
   readonly socketAddressesOffset: number;
   /** BATCH_PACKETS_MAX blocks of control data of 32 bytes. */
   readonly controlOffset: number;
-  /** BATCH_PACKETS_MAX slots of SLOT_BYTES, headroom first. */
+  /** SEND_PACKETS_MAX header slots of HEADER_SLOT_BYTES. */
+  readonly headersOffset: number;
+  /** Room to put together one packet: SLOT_PACKET_BYTES_MAX bytes. */
+  readonly assemblyOffset: number;
+  /**
+   * Packets: BATCH_PACKETS_MAX slots of SLOT_BYTES, headroom first; or, read from the TUN device,
+   * one behind the other.
+   */
   readonly slotsOffset: number;
   readonly endOffset: number;
 }
@@ -72,10 +102,12 @@ export function slabLayout(baseOffset: number): SlabLayout {
   const scratchOffset = pollOffset + POLL_BYTES;
   const messagesOffset = scratchOffset + SCRATCH_BYTES;
   const scatterOffset = messagesOffset + BATCH_PACKETS_MAX * MESSAGE_BYTES;
-  const socketAddressesOffset = scatterOffset + BATCH_PACKETS_MAX * SCATTER_BYTES;
+  const socketAddressesOffset = scatterOffset + SCATTER_MAX * SCATTER_BYTES;
   const controlOffset = socketAddressesOffset + BATCH_PACKETS_MAX * SOCKET_ADDRESS_BYTES;
   const controlEnd = controlOffset + BATCH_PACKETS_MAX * CONTROL_BYTES;
-  const slotsOffset = alignUp(controlEnd, CACHE_LINE_BYTES);
+  const headersOffset = alignUp(controlEnd, CACHE_LINE_BYTES);
+  const assemblyOffset = headersOffset + SEND_PACKETS_MAX * HEADER_SLOT_BYTES;
+  const slotsOffset = assemblyOffset + SLOT_PACKET_BYTES_MAX;
   return {
     pollOffset,
     scratchOffset,
@@ -83,6 +115,8 @@ export function slabLayout(baseOffset: number): SlabLayout {
     scatterOffset,
     socketAddressesOffset,
     controlOffset,
+    headersOffset,
+    assemblyOffset,
     slotsOffset,
     endOffset: slotsOffset + BATCH_PACKETS_MAX * SLOT_BYTES,
   };
@@ -91,6 +125,11 @@ export function slabLayout(baseOffset: number): SlabLayout {
 /** Offset of the packet of a slot, behind its headroom. */
 export function slotPacketOffset(slab: SlabLayout, slot: number): number {
   return slab.slotsOffset + slot * SLOT_BYTES + SLOT_HEADROOM_BYTES;
+}
+
+/** Offset of a header slot. */
+export function headerSlotOffset(slab: SlabLayout, slot: number): number {
+  return slab.headersOffset + slot * HEADER_SLOT_BYTES;
 }
 
 /** What to plan for. */

@@ -15,11 +15,18 @@ const NAMES = [
   "egress-bytes",
   "egress-slow-path",
   "egress-batches",
+  "egress-super-packets",
   // Tunnel to local network
   "ingress-packets",
   "ingress-bytes",
   "ingress-slow-path",
   "ingress-batches",
+  "ingress-super-packets",
+  "ingress-joined",
+  // Messages of several datagrams
+  "send-groups",
+  "send-groups-off",
+  "receive-groups",
   // System calls that had to be repeated or waited for
   "send-waits",
   "send-errors",

@@ -9,6 +9,7 @@ import type {
   ForwardingRequest,
   Machine,
 } from "../../src/control/ports.js";
+import { NO_OFFLOADS } from "../../src/forward/offloads.js";
 import { MemoryStore } from "../../src/mapper/memory-store.js";
 
 /** A machine whose clock stands still until a test moves it. */
@@ -65,6 +66,7 @@ export class FakeMachine implements Machine {
     this.#open("tunnel");
     return {
       port,
+      offloads: NO_OFFLOADS,
       send: (destination: IpAddress, remotePort: number, payload: Uint8Array) => {
         this.sent.push({ destination, port: remotePort, payload: payload.slice() });
         return "sent" as const;
@@ -79,6 +81,7 @@ export class FakeMachine implements Machine {
     this.#open("tun");
     return {
       name: "fake0",
+      offloads: NO_OFFLOADS,
       warnings: ["forwarding is off"],
       write: (packet: Uint8Array) => this.written.push(packet.slice()) > 0,
       close: () => void this.events.push("close tun"),

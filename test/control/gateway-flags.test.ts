@@ -8,6 +8,7 @@ import {
   gatewayUsage,
   parseGatewayFlags,
 } from "../../src/control/gateway-flags.js";
+import { ALL_OFFLOADS } from "../../src/forward/offloads.js";
 
 function accepted(...args: string[]): GatewaySettings {
   const parsed = parseGatewayFlags(args);
@@ -45,6 +46,7 @@ test("every flag has the default of the specification", () => {
     localIpsMax: 1024,
     decrementTtl: false,
     kernel: "wasm",
+    offloads: ALL_OFFLOADS,
     isDevmode: false,
     isTraced: false,
     hasTicks: false,

@@ -16,8 +16,14 @@ import {
   SEND_TOO_BIG,
   type TunnelPort,
   type TunPort,
+  type WriteBatch,
 } from "../../src/forward/ports.js";
-import { counterWriter, slabLayout, slotPacketOffset } from "../../src/tables/arena.js";
+import {
+  BATCH_PACKETS_MAX,
+  counterWriter,
+  slabLayout,
+  slotPacketOffset,
+} from "../../src/tables/arena.js";
 import { CounterBlock, CounterReader } from "../../src/tables/counters.js";
 import {
   PacketRingConsumer,
@@ -48,7 +54,7 @@ class MemoryTun implements TunPort {
 
   readBatch(batch: PacketBatch): void {
     const slab = slabLayout(this.#world.plan.lanes[0]!.egressSlabOffset);
-    for (batch.count = 0; batch.count < batch.capacity && this.waiting.length > 0; ) {
+    for (batch.count = 0; batch.count < BATCH_PACKETS_MAX && this.waiting.length > 0; ) {
       const packet = this.waiting.shift()!;
       const offset = slotPacketOffset(slab, batch.count);
       this.#world.bytes.set(packet, offset);
@@ -56,11 +62,17 @@ class MemoryTun implements TunPort {
     }
   }
 
-  writeBatch(batch: PacketBatch): number {
+  writeBatch(batch: WriteBatch): number {
+    batch.refusedPackets = batch.count;
     if (this.refuses) return batch.count;
     for (let index = 0; index < batch.count; index++) {
       const start = batch.offsets[index]!;
-      this.written.push(this.#world.bytes.slice(start, start + batch.lengths[index]!));
+      const parts = [...this.#world.bytes.slice(start, start + batch.lengths[index]!)];
+      for (let piece = index * 64; piece < index * 64 + batch.pieceCounts[index]!; piece++) {
+        const at = batch.pieceOffsets[piece]!;
+        parts.push(...this.#world.bytes.slice(at, at + batch.pieceLengths[piece]!));
+      }
+      this.written.push(Uint8Array.from(parts));
     }
     return 0;
   }
@@ -90,7 +102,7 @@ class MemoryTunnel implements TunnelPort {
 
   receiveBatch(batch: PacketBatch): void {
     const slab = slabLayout(this.#world.plan.lanes[0]!.ingressSlabOffset);
-    for (batch.count = 0; batch.count < batch.capacity && this.waiting.length > 0; ) {
+    for (batch.count = 0; batch.count < BATCH_PACKETS_MAX && this.waiting.length > 0; ) {
       const { packet, source, port } = this.waiting.shift()!;
       const offset = slotPacketOffset(slab, batch.count);
       const address = slab.socketAddressesOffset + 32 * batch.count + 8;
@@ -134,14 +146,20 @@ function makeGateway(world = new FastWorld(OPTIONS)) {
   const out = parts("egress", lane.egressRingOffset);
   const back = parts("ingress", lane.ingressRingOffset);
   const settings = world.fastSettings;
+  const { localVersion } = world.options;
+  const joining = { hasDeviceHeader: false, joinsTcp: false, joinsUdp: false, localVersion };
   const fastIngress = new FastIngress(back.memory, settings, seededRandom(1));
   return {
     world,
     tun,
     tunnel,
     wakes,
-    egress: new EgressLoop({ ...out, fast: new FastEgress(out.memory, settings) }),
-    ingress: new IngressLoop({ ...back, fast: fastIngress }),
+    egress: new EgressLoop({
+      ...out,
+      fast: new FastEgress(out.memory, settings),
+      hasDeviceHeader: false,
+    }),
+    ingress: new IngressLoop({ ...back, fast: fastIngress, joining }),
     egressRing: new PacketRingConsumer(buffer, lane.egressRingOffset, ringBytes, 4),
     ingressRing: new PacketRingConsumer(buffer, lane.ingressRingOffset, ringBytes, 4),
     counters: new CounterReader(buffer, plan.countersOffset, plan.counterWriters),

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type IpVersion, parseIp } from "../../src/base/ip.js";
+import { ALL_OFFLOADS } from "../../src/forward/offloads.js";
 import { PacketBatch, SEND_DONE, SEND_FAILED, SEND_TOO_BIG } from "../../src/forward/ports.js";
 import { closeEventFd, createEventFd, signalEventFd } from "../../src/platform/eventfd.js";
 import { TunnelSocketPort } from "../../src/platform/tunnel-port.js";
@@ -22,7 +23,7 @@ function openEnd(version: IpVersion) {
   const stopFd = createEventFd();
   const counters = new CounterBlock(memory, 0, 0);
   const worker = new WorkerMemory(memory, slabOffset, stopFd);
-  const port = new TunnelSocketPort(socket.fd, version, worker, counters);
+  const port = new TunnelSocketPort(socket.fd, version, worker, counters, ALL_OFFLOADS);
   const bytes = new Uint8Array(memory);
   bytes.set(address.bytes, slab.endOffset);
   const batch = new PacketBatch(BATCH_PACKETS_MAX);

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type IpAddress, parseIp } from "../../src/base/ip.js";
 import { KERNEL_NAMES, type KernelName } from "../../src/control/gateway-flags.js";
+import { NO_OFFLOADS } from "../../src/forward/offloads.js";
 import {
   closeEventFd,
   createEventFd,
@@ -58,7 +59,16 @@ function startGateway(kernel: KernelName) {
   const wasm = world.wasmParts(kernel);
   const descriptors = { tunFd: tun!.fd, tunnelFd: tunnel.fd, stopFd, wakeFd };
   const workers = (["egress", "ingress"] as const).map((role) =>
-    startForwardWorker({ role, lane: 0, buffer, wasm, plan, settings, ...descriptors }),
+    startForwardWorker({
+      role,
+      lane: 0,
+      buffer,
+      wasm,
+      plan,
+      settings,
+      offloads: NO_OFFLOADS,
+      ...descriptors,
+    }),
   );
   const exits = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
   const stop = async (): Promise<unknown[]> => {
