@@ -192,8 +192,11 @@ export class TestServer {
   }
 
   /** Reads, builds and starts; fails on complaints. */
-  static async start(corefile: string, files: Record<string, string> = {}): Promise<TestServer> {
-    const world = new World();
+  static async start(
+    corefile: string,
+    files: Record<string, string> = {},
+    world = new World(),
+  ): Promise<TestServer> {
     for (const [path, text] of Object.entries(files)) world.writeFile(path, text);
     const configuration = await configure(corefile, files);
     assert.deepEqual(complaintsOf(configuration), []);

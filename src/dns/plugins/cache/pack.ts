@@ -16,7 +16,7 @@ import type { Name } from "../../../wire/dns/name.js";
 import { CLASS_IN, MESSAGE_MAX_BYTES } from "../../../wire/dns/numbers.js";
 import type { PackedSections } from "../../../wire/dns/packed.js";
 import type { ResourceRecord } from "../../../wire/dns/record.js";
-import type { PackedAnswer, RecordsAnswer } from "../../answer.js";
+import type { RecordsAnswer } from "../../answer.js";
 
 const HEADER_BYTES = 12;
 
@@ -61,32 +61,4 @@ export function unpackSections(
   bytes.set(sections.body, sections.questionEnd);
   const decoded = decodeMessage(bytes, length);
   return decoded.ok ? decoded.message : undefined;
-}
-
-/** A packed answer as records, aged; undefined when it does not decode. */
-export function unpackAnswer(
-  name: Name,
-  type: number,
-  answer: PackedAnswer,
-): RecordsAnswer | undefined {
-  const message = unpackSections(name, type, answer.sections);
-  if (message === undefined) return undefined;
-  const aged = (record: ResourceRecord): ResourceRecord => ({
-    ...record,
-    ttlSeconds: Math.max(0, record.ttlSeconds - answer.ageSeconds),
-  });
-  const { rcode, flags, isStorable, ttlSecondsMax, extendedError, cause } = answer;
-  return {
-    kind: "records",
-    rcode,
-    flags,
-    isStorable,
-    ttlSecondsMax,
-    extendedError,
-    cause,
-    answer: message.answer.map(aged),
-    authority: message.authority.map(aged),
-    additional: message.additional.map(aged),
-    isAdditionalNeeded: false,
-  };
 }

@@ -29,10 +29,10 @@ import {
   negative,
   type RecordsAnswer,
   type Reply,
+  unpackAnswer,
 } from "../../answer.js";
 import { type Handler, type Next, whenAnswered } from "../../plugin.js";
 import type { Query } from "../../query.js";
-import { unpackAnswer } from "../cache/pack.js";
 import type { AaEntry, Discovery } from "./discovery.js";
 import type { Deadline } from "./lookup.js";
 import type { Mappings } from "./mappings.js";
@@ -365,5 +365,5 @@ export class IprefHandler implements Handler {
 
 function recordsOf(query: Query, answer: Answer): RecordsAnswer | undefined {
   if (answer.kind === "records") return answer;
-  return answer.kind === "packed" ? unpackAnswer(query.name, query.type, answer) : undefined;
+  return answer.kind === "packed" ? unpackAnswer(answer, query) : undefined;
 }

@@ -3,19 +3,20 @@
 import type { IpPrefix, IpVersion } from "../../../base/ip.js";
 import type { Name } from "../../../wire/dns/name.js";
 import type { Position } from "../../corefile/structure.js";
-import type { UpstreamServer } from "../../ports.js";
+import type { UpstreamTarget } from "../upstream-servers.js";
 
-/** One `upstream` argument: a server, or a resolv.conf file that names servers. */
-export type UpstreamTarget =
-  | { readonly kind: "server"; readonly server: UpstreamServer }
-  | { readonly kind: "file"; readonly path: string; readonly position: Position };
+/** One `upstream` argument and where it stands. */
+export interface PlacedTarget {
+  readonly target: UpstreamTarget;
+  readonly position: Position;
+}
 
 export interface IprefSettings {
   /** Names equal to or below one of these are translated. */
   readonly from: readonly Name[];
   /** Names equal to or below one of these are not. */
   readonly except: readonly Name[];
-  readonly upstreams: readonly UpstreamTarget[];
+  readonly upstreams: readonly PlacedTarget[];
   readonly encodedVersion: IpVersion;
   readonly gatewayVersion: IpVersion;
   readonly mapperPath: string;

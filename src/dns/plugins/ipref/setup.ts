@@ -22,7 +22,7 @@ import { ReverseTable } from "./reverse.js";
 import { Scope } from "./scope.js";
 import type { IprefSettings, NewAddressLimits } from "./settings.js";
 import * as defaults from "./settings.js";
-import { openUpstream, parseUpstream, upstreamOptions } from "./upstreams.js";
+import { IPREF_UPSTREAM_OPTIONS, openUpstreams, readUpstreams } from "./upstreams.js";
 
 const RECORDS_MAX = 8;
 const LIMIT_MAX = 1_000_000;
@@ -138,17 +138,9 @@ class IprefReader {
   }
 
   #upstream(words: readonly Word[]): void {
-    for (const word of words) {
-      const target = parseUpstream(word);
-      if (target !== undefined) {
-        this.#settings.upstreams = [...this.#settings.upstreams, target];
-        continue;
-      }
-      this.#isComplete = false;
-      const expected = "expected an address such as 192.0.2.1, [2001:db8::1]:53 or a file";
-      const message = `Found '${word.text}', ${expected}; host names would be asked here again`;
-      this.#context.error(word.position, message);
-    }
+    const targets = readUpstreams(words, this.#context);
+    this.#settings.upstreams = [...this.#settings.upstreams, ...targets];
+    if (targets.length < words.length) this.#isComplete = false;
   }
 
   #encodeNet(words: readonly Word[]): void {
@@ -184,7 +176,7 @@ function buildIpref(settings: IprefSettings, context: BuildContext): IprefHandle
   const { clock, log, metrics, random } = environment;
   const now = () => clock.monotonicMs();
   const report = new IprefReport(serverLabel, metrics, log, clock);
-  const mapper = environment.mapper(context.resolvePath(settings.mapperPath));
+  const mapper = environment.mapper(settings.mapperPath);
   const reverse = new ReverseTable();
   let port: UpstreamPort | undefined;
   const upstream = () => port;
@@ -210,9 +202,9 @@ function buildIpref(settings: IprefSettings, context: BuildContext): IprefHandle
     hasForward: context.settingsOf("forward") !== undefined,
     isReady: () => mapper.isReady && port !== undefined,
     async start() {
-      const opened = await openUpstream(settings.upstreams, environment.files);
+      const opened = await openUpstreams(settings.upstreams, environment.files);
       if ("error" in opened) return opened.error;
-      port = environment.upstream(opened.servers, upstreamOptions());
+      port = environment.upstream(opened.servers, IPREF_UPSTREAM_OPTIONS);
       return undefined;
     },
   });
