@@ -4,7 +4,7 @@
  * so that replies come from the address that was asked.
  */
 
-import { addressKey, type IpAddress, parseIp, sameAddress } from "../../base/ip.js";
+import { addressKey, formatIp, type IpAddress, parseIp, sameAddress } from "../../base/ip.js";
 import type { Chain } from "../chain.js";
 import { nearestWord } from "../corefile/nearest.js";
 import type { Word } from "../corefile/structure.js";
@@ -53,7 +53,12 @@ export function planListeners(
         const key = `${addressKey(where.address)}/${scopeOf(where)}/${port}`;
         const draft = drafts.get(key) ?? { where, port, isExplicit: false, routes: new Routes() };
         if (bind !== undefined) draft.isExplicit = true;
-        draft.routes.add(zone.key, chain);
+        if (!draft.routes.add(zone.key, chain)) {
+          complaints.error(
+            chain.configuration.block.position,
+            `Found zone ${zone} on ${formatIp(where.address)} port ${port} again, expected it once`,
+          );
+        }
         drafts.set(key, draft);
       }
     }

@@ -11,9 +11,11 @@ import type { Chain } from "../chain.js";
 export class Routes {
   readonly #chains = new Map<string, Chain>();
 
-  /** Adds a zone by key; the first one stays. */
-  add(zoneKey: string, chain: Chain): void {
-    if (!this.#chains.has(zoneKey)) this.#chains.set(zoneKey, chain);
+  /** Adds a zone by key; false when another block has it, which stays. */
+  add(zoneKey: string, chain: Chain): boolean {
+    const known = this.#chains.get(zoneKey);
+    if (known === undefined) this.#chains.set(zoneKey, chain);
+    return known === undefined || known === chain;
   }
 
   get chains(): ReadonlySet<Chain> {

@@ -103,7 +103,11 @@ export class DnsServer {
       this.#count("edns-version");
       return badVersionInto(target, query);
     }
-    return this.#route(query, incoming, target);
+    try {
+      return this.#route(query, incoming, target);
+    } catch (error) {
+      return this.#write(query, this.#bug(query, error), undefined, target);
+    }
   }
 
   #count(reason: RejectReason): 0 {
@@ -176,7 +180,8 @@ export class DnsServer {
         const target = this.#lateTarget;
         const length = this.#finish(query, answer, chain, incoming, target);
         if (length > 0) incoming.deliver(target.subarray(0, length));
-      });
+      })
+      .catch((error: unknown) => this.#bug(query, error));
   }
 
   #finish(

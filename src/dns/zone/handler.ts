@@ -5,6 +5,7 @@
 
 import { type Name, parentKey, parseName } from "../../wire/dns/name.js";
 import { RCODE_SERVFAIL, TYPE_DS } from "../../wire/dns/numbers.js";
+import { type ResourceRecord, sameData } from "../../wire/dns/record.js";
 import {
   type Answer,
   answerOf,
@@ -216,9 +217,15 @@ export class ZoneFilesHandler implements Handler {
 function joinAnswers(found: RecordsAnswer, rest: Answer): Answer {
   if (rest === NO_HANDLER) return found;
   if (rest.kind !== "records") return found;
+  const isNew = (record: ResourceRecord) => !found.answer.some((old) => sameRecord(old, record));
   return answerOf({
     ...rest,
     flags: found.flags,
-    answer: [...found.answer, ...rest.answer],
+    answer: [...found.answer, ...rest.answer.filter(isNew)],
   });
+}
+
+/** A chain that comes back to a name brings its records again. */
+function sameRecord(a: ResourceRecord, b: ResourceRecord): boolean {
+  return a.type === b.type && a.owner.equals(b.owner) && sameData(a.data, b.data);
 }

@@ -178,6 +178,18 @@ class FieldReader {
     else for (const octet of octets) this.octets.push(octet);
   }
 
+  /** Hexadecimal digits; `kind`, the octet before them, may fix their number. */
+  digest(lengths: ReadonlyMap<number, number>): void {
+    const start = this.octets.length;
+    const kind = this.octets[start - 1];
+    const [first] = this.#words.slice(this.#next);
+    this.joined(hexOctets, "hexadecimal digits");
+    const length = kind === undefined ? undefined : lengths.get(kind);
+    if (length !== undefined && this.octets.length - start !== length) {
+      this.fail(first, `a digest of ${length} octets for type ${kind}`);
+    }
+  }
+
   /** A word as octets with a length octet in front. */
   counted(read: (text: string) => Uint8Array | undefined, expected: string): void {
     const word = this.take(expected);
@@ -186,6 +198,19 @@ class FieldReader {
     else this.fail(word, expected);
   }
 }
+
+/** Octets of a DS digest by type (RFC 4034 A.2, RFC 4509, RFC 6605); receivers refuse others. */
+const DIGEST_BYTES = new Map([
+  [1, 20],
+  [2, 32],
+  [4, 48],
+]);
+
+/** Octets of an SSHFP fingerprint by type (RFC 4255 3.1.2, RFC 6594). */
+const FINGERPRINT_BYTES = new Map([
+  [1, 20],
+  [2, 32],
+]);
 
 /** RFC 3597 5; data of known types must be valid for them. */
 function readGeneric(reader: FieldReader, type: number): void {
@@ -281,7 +306,7 @@ const SYNTAX: ReadonlyMap<number, Syntax> = new Map<number, Syntax>([
     (reader) => {
       reader.number(1, "an algorithm number");
       reader.number(1, "a fingerprint type");
-      reader.joined(hexOctets, "hexadecimal digits");
+      reader.digest(FINGERPRINT_BYTES);
     },
   ],
   [
@@ -297,7 +322,7 @@ const SYNTAX: ReadonlyMap<number, Syntax> = new Map<number, Syntax>([
       reader.number(2, "a key tag");
       reader.number(1, "an algorithm number");
       reader.number(1, "a digest type");
-      reader.joined(hexOctets, "hexadecimal digits");
+      reader.digest(DIGEST_BYTES);
     },
   ],
   [

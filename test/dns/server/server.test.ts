@@ -137,7 +137,7 @@ test("the longest zone wins, an empty block refuses, a chain without answer fail
 });
 
 test("DS goes to the block of the parent zone", async () => {
-  const parent = `${ZONE}sub 60 NS ns\nsub 60 DS 1 8 2 abcd\n`;
+  const parent = `${ZONE}sub 60 NS ns\nsub 60 DS 1 8 9 abcd\n`;
   const sub = "@ 60 SOA ns hm 1 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.1\n";
   const server = await TestServer.start("zone.org {\n file p\n}\nsub.zone.org {\n file s\n}", {
     p: parent,
@@ -267,6 +267,8 @@ test("listeners: every address without bind, those of bind otherwise", async () 
     two.listeners.map((one) => `${one.address.bytes.join(".")}:${one.port} ${one.isExplicit}`),
     ["127.0.0.2:53 true", "192.0.2.53:53 true", "127.0.0.1:54 true"],
   );
+  const twice = await plan("a {\n bind 192.0.2.53\n whoami\n}\na {\n bind eth0\n whoami\n}");
+  assert.match(twice.problems.join(), /5:1 Found zone a\. on 192\.0\.2\.53 port 53 again/);
   const wrong = await plan(". {\n bind eth9\n whoami\n}");
   assert.match(
     wrong.problems.join(),

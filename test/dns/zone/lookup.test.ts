@@ -39,6 +39,7 @@ loop2 CNAME loop1
 nowhere CNAME gone
 dangling CNAME gone.chain2
 outside CNAME host.elsewhere.test.
+ring CNAME ring.other.test.
 other CNAME host.other.test.
 private CNAME host.secret.test.
 a.b.deep TXT "deep"
@@ -50,7 +51,7 @@ b.w TXT "beside"
 sub NS ns.sub
 sub NS ns.sib
 sub NS ns.far.test.
-sub DS 1 8 2 abcd
+sub DS 1 8 9 abcd
 ns.sub A 192.0.2.60
 ns.sub AAAA 2001:db8::60
 ns.sib A 192.0.2.61
@@ -80,6 +81,7 @@ const OTHER = `$ORIGIN other.test.
 @ 300 NS ns
 host 300 A 198.51.100.1
 back 300 CNAME alias.zone.test.
+ring 300 CNAME ring.zone.test.
 pingpong 300 CNAME pong.zone.test.
 `;
 
@@ -285,6 +287,11 @@ test("CNAME targets outside the zone are resolved through the server", async () 
     },
   ];
   for (const row of rows) await check(server, row);
+  const ring = await server.ask("ring.zone.test. A");
+  assert.deepEqual(ring.answer, [
+    "ring.zone.test. 600 CNAME ring.other.test.",
+    "ring.other.test. 300 CNAME ring.zone.test.",
+  ]);
   const missing = await server.ask("pingpong.other.test. A");
   assert.equal(missing.rcode, "NXDOMAIN");
   assert.deepEqual(missing.answer, ["pingpong.other.test. 300 CNAME pong.zone.test."]);
@@ -315,7 +322,7 @@ test("delegations: referral with glue, DS at the parent", async () => {
   }
   await check(server, {
     question: "sub.zone.test. DS",
-    answer: ["sub.zone.test. 600 DS 00010802abcd"],
+    answer: ["sub.zone.test. 600 DS 00010809abcd"],
   });
   await check(server, { question: "zone.test. DS", soa: true });
 });
