@@ -23,7 +23,7 @@ export interface Bench {
   run(options: BenchOptions): Promise<object>;
 }
 
-const NAMES = ["forward", "kernel", "mapper"] as const;
+const NAMES = ["dns", "forward", "kernel", "mapper"] as const;
 const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] [--json] [--quick] [--runs N]`;
 
 /** Machine the figures belong to. */

@@ -78,7 +78,7 @@ function addPassedThrough(program: Command, finish: (status: number) => void): v
       "run the gateway, as ipref-gw does; gateway -h lists its flags",
       "src/programs/ipref-gw.js",
     ],
-    ["bench", "run benchmarks: forward, mapper, kernel", "bench/main.js"],
+    ["bench", "run benchmarks: dns, forward, mapper, kernel", "bench/main.js"],
   ];
   for (const [name, description, file] of targets) {
     program
