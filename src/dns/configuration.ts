@@ -139,7 +139,8 @@ function checkKeys(blocks: readonly BlockConfiguration[], list: ProblemList): vo
       if (clash !== undefined) {
         list.error(
           block.position,
-          `Found zone ${formatName(zone)} on port ${port} again, expected it once for an address; first at line ${clash.line}`,
+          `Found zone ${formatName(zone)} on port ${port} again, expected it once for an address; ` +
+            `first at line ${clash.line}`,
         );
       }
       seen.set(key, [...others, { line: block.position.line, bind }]);

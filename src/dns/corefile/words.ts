@@ -120,11 +120,9 @@ export function expectCount(
       `Found '${surplus.text}', expected ${expected} after '${at.text}'`,
     );
   } else if (words.length < min) {
-    const more = min - words.length;
-    complaints.error(
-      at.position,
-      `Found the end of the line after '${at.text}', expected ${more} more argument${more > 1 ? "s" : ""}`,
-    );
+    const missing = min - words.length;
+    const more = `${missing} more argument${missing > 1 ? "s" : ""}`;
+    complaints.error(at.position, `Found the end of the line after '${at.text}', expected ${more}`);
   }
   return surplus === undefined && words.length >= min;
 }

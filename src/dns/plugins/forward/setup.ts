@@ -18,8 +18,8 @@ import {
 } from "../../corefile/words.js";
 import { definePlugin, type ParseContext } from "../../plugin.js";
 import type { UpstreamOptions } from "../../ports.js";
-import { type UpstreamTarget, upstreamsOf } from "../upstream-servers.js";
 import { CONCURRENT_MAX } from "../../upstream/limits.js";
+import { type UpstreamTarget, upstreamsOf } from "../upstream-servers.js";
 import { ForwardHandler } from "./handler.js";
 
 /** One `forward` line. */
@@ -91,8 +91,9 @@ function readRule(directive: Directive, context: ParseContext): ForwardRule | un
   readProperties(directive.lines, ruleReaders(draft, context), context);
   if (zones === undefined || to.length === 0) return undefined;
   if (zones.length > 1) {
-    const text = `Found the prefix '${args[0]!.text}', which covers several zones; only ${zones[0]} is forwarded`;
-    context.warning(args[0]!.position, text);
+    const { text, position } = args[0]!;
+    const several = `Found the prefix '${text}', which covers several zones`;
+    context.warning(position, `${several}; only ${zones[0]} is forwarded`);
   }
   return { from: zones[0]!, to, ...draft };
 }
