@@ -17,14 +17,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   translate: BELOW_KERNEL,
   broker: [...BELOW_KERNEL, "mapper"],
   dns: ["base", "wire"],
+  agent: ["base", "wire", "dns"],
   forward: BELOW_FORWARD,
-  control: [...BELOW_FORWARD, "forward", "broker", "dns"],
+  control: [...BELOW_FORWARD, "forward", "broker", "dns", "agent"],
   platform: [...BELOW_KERNEL, "mapper"],
-  programs: [...BELOW_FORWARD, "forward", "broker", "dns", "control", "platform"],
+  programs: [...BELOW_FORWARD, "forward", "broker", "dns", "agent", "control", "platform"],
 };
 
 /** Layers whose types, and whose files of ports, `platform` may import: it implements them. */
-const PORT_OWNERS = ["forward", "control", "broker", "dns"];
+const PORT_OWNERS = ["forward", "control", "broker", "dns", "agent"];
 
 /** Packages, and the layers that may use them. */
 const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
