@@ -6,23 +6,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { toHex } from "../../src/base/hex.js";
-import { sameAddress } from "../../src/base/ip.js";
 import { seededRandom } from "../../src/base/random.js";
 import { KERNEL_NAMES } from "../../src/control/gateway-flags.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
-import { decapsulate } from "../../src/translate/decapsulate.js";
-import { encapsulate } from "../../src/translate/encapsulate.js";
-import { acceptDatagram } from "../../src/translate/receive.js";
 import {
   ALL_WORLDS,
   Dice,
   FastWorld,
   makeDatagram,
   makeNative,
-  type TestDatagram,
   type WorldOptions,
 } from "./fast-world.js";
+import { maskedHex, slowEgress, slowIngress } from "./slow-twins.js";
 
 /** Packets of one run: 16 runs make more than 20,000. The environment asks for longer ones. */
 const PACKETS = Number(process.env["IPREF_TEST_PACKETS"] ?? 2500);
@@ -35,54 +31,6 @@ function worldName({ localVersion, tunnelVersion, decrementTtl, isPublicKnown }:
 
 function newSeed(): number {
   return Number(process.env["IPREF_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
-}
-
-/** Slow path: the tunnel packet, or why there is none. */
-function slowEgress(world: FastWorld, packet: Uint8Array): string {
-  const result = encapsulate(packet, {
-    settings: world.settings,
-    publicAddress: world.publicAddress,
-    lookup: world.lookup(),
-    format: "G",
-    identification: () => 0,
-  });
-  if (result.kind !== "packet") return result.kind;
-  const peer = world.peers.find((each) => sameAddress(each.address, result.destination.context));
-  const fits = peer?.isVerified === true && result.packet.length <= peer.bytesMax;
-  return fits ? toHex(result.packet) : "no fitting peer";
-}
-
-/** Slow path: the native packet, or why there is none. */
-function slowIngress(world: FastWorld, { packet, source, port }: TestDatagram): string {
-  const accepted = acceptDatagram(packet, {
-    outerSource: source,
-    outerSourcePort: port,
-    publicAddress: world.publicAddress,
-    tunnelPort: 1045,
-    tunnelVersion: world.options.tunnelVersion,
-  });
-  if (accepted.kind === "drop") return accepted.reason;
-  const result = decapsulate(accepted.packet, {
-    settings: world.settings,
-    publicAddress: world.publicAddress,
-    lookup: world.lookup(),
-    format: accepted.format,
-    outerSource: source,
-    hints: accepted.hints,
-    nextIdentification: () => 0,
-    roles: "remote",
-  });
-  return result.kind === "packet" ? maskedHex(result.packet) : result.kind;
-}
-
-/** Hex without what may differ: identification and header checksum of IPv4 with DF clear. */
-function maskedHex(packet: Uint8Array): string {
-  const copy = packet.slice();
-  if (copy[0] === 0x45 && (copy[6]! & 0x40) === 0) {
-    copy.fill(0, 4, 6);
-    copy.fill(0, 10, 12);
-  }
-  return toHex(copy);
 }
 
 function headerSum(packet: Uint8Array): number {

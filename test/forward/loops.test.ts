@@ -3,167 +3,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { toHex } from "../../src/base/hex.js";
-import { seededRandom } from "../../src/base/random.js";
-import { EgressLoop } from "../../src/forward/egress.js";
-import { FastEgress } from "../../src/forward/fast-egress.js";
-import { FastIngress } from "../../src/forward/fast-ingress.js";
-import { HandOver } from "../../src/forward/hand-over.js";
-import { IngressLoop } from "../../src/forward/ingress.js";
+import { SEND_FAILED, SEND_TOO_BIG } from "../../src/forward/ports.js";
 import {
-  type PacketBatch,
-  SEND_DONE,
-  SEND_FAILED,
-  SEND_TOO_BIG,
-  type TunnelPort,
-  type TunPort,
-  type WriteBatch,
-} from "../../src/forward/ports.js";
-import {
-  BATCH_PACKETS_MAX,
-  counterWriter,
-  slabLayout,
-  slotPacketOffset,
-} from "../../src/tables/arena.js";
-import { CounterBlock, CounterReader } from "../../src/tables/counters.js";
-import {
-  PacketRingConsumer,
-  PacketRingProducer,
   RING_FROM_LOCAL,
   RING_FROM_TUNNEL,
   RING_SEND_TOO_BIG,
   RING_SOCKET_ERROR,
 } from "../../src/tables/packet-ring.js";
 import { buildDatagram, buildUdp, FastWorld, type TestDatagram } from "./fast-world.js";
+import { makeGateway as makeWorkers } from "./memory-ports.js";
 
 const OPTIONS = { localVersion: 4, tunnelVersion: 4 } as const;
 
-/** A TUN device: what waits, and what was written. */
-class MemoryTun implements TunPort {
-  readonly waiting: Uint8Array[] = [];
-  readonly written: Uint8Array[] = [];
-  refuses = false;
-  readonly #world: FastWorld;
-
-  constructor(world: FastWorld) {
-    this.#world = world;
-  }
-
-  waitReadable(): boolean {
-    return this.waiting.length > 0;
-  }
-
-  readBatch(batch: PacketBatch): void {
-    const slab = slabLayout(this.#world.plan.lanes[0]!.egressSlabOffset);
-    for (batch.count = 0; batch.count < BATCH_PACKETS_MAX && this.waiting.length > 0; ) {
-      const packet = this.waiting.shift()!;
-      const offset = slotPacketOffset(slab, batch.count);
-      this.#world.bytes.set(packet, offset);
-      batch.addLocal(offset, packet.length);
-    }
-  }
-
-  writeBatch(batch: WriteBatch): number {
-    batch.refusedPackets = batch.count;
-    if (this.refuses) return batch.count;
-    for (let index = 0; index < batch.count; index++) {
-      const start = batch.offsets[index]!;
-      const parts = [...this.#world.bytes.slice(start, start + batch.lengths[index]!)];
-      for (let piece = index * 64; piece < index * 64 + batch.pieceCounts[index]!; piece++) {
-        const at = batch.pieceOffsets[piece]!;
-        parts.push(...this.#world.bytes.slice(at, at + batch.pieceLengths[piece]!));
-      }
-      this.written.push(Uint8Array.from(parts));
-    }
-    return 0;
-  }
-}
-
-/** A tunnel socket: what waits, what was sent, and how sending ends. */
-class MemoryTunnel implements TunnelPort {
-  readonly waiting: TestDatagram[] = [];
-  readonly sent: TestDatagram[] = [];
-  outcome = SEND_DONE;
-  hasErrors = false;
-  readonly #world: FastWorld;
-
-  constructor(world: FastWorld) {
-    this.#world = world;
-  }
-
-  waitReadable(): boolean {
-    return this.waiting.length > 0 || this.hasErrors;
-  }
-
-  takeErrorNotice(): boolean {
-    const hadErrors = this.hasErrors;
-    this.hasErrors = false;
-    return hadErrors;
-  }
-
-  receiveBatch(batch: PacketBatch): void {
-    const slab = slabLayout(this.#world.plan.lanes[0]!.ingressSlabOffset);
-    for (batch.count = 0; batch.count < BATCH_PACKETS_MAX && this.waiting.length > 0; ) {
-      const { packet, source, port } = this.waiting.shift()!;
-      const offset = slotPacketOffset(slab, batch.count);
-      const address = slab.socketAddressesOffset + 32 * batch.count + 8;
-      this.#world.bytes.set(packet, offset);
-      this.#world.bytes.set(source.bytes, address);
-      batch.addTunnel(offset, packet.length, address, port);
-    }
-  }
-
-  sendBatch(batch: PacketBatch): number {
-    batch.outcomes.fill(this.outcome);
-    if (this.outcome !== SEND_DONE) return batch.count;
-    const { bytes } = this.#world;
-    for (let index = 0; index < batch.count; index++) {
-      const start = batch.offsets[index]!;
-      const at = batch.addressOffsets[index]!;
-      const source = { version: 4, bytes: bytes.slice(at, at + 4) } as const;
-      const packet = bytes.slice(start, start + batch.lengths[index]!);
-      this.sent.push({ packet, source, port: batch.ports[index]! });
-    }
-    return 0;
-  }
-}
-
-/** Both workers of a gateway, run by hand. */
 function makeGateway(world = new FastWorld(OPTIONS)) {
-  const { buffer, plan } = world;
-  const [tun, tunnel] = [new MemoryTun(world), new MemoryTunnel(world)];
-  const wakes = { count: 0 };
-  const lane = plan.lanes[0]!;
-  const { ringBytes } = plan.options;
-  const parts = (role: "egress" | "ingress", ring: number) => {
-    const { memory } = world.worker(role);
-    const counters = new CounterBlock(buffer, plan.countersOffset, counterWriter(0, role));
-    const producer = new PacketRingProducer(buffer, ring, ringBytes);
-    const wake = () => void wakes.count++;
-    const name = `${role}-slow-path` as const;
-    const handOver = new HandOver(producer, counters, name, memory.contextWords, wake);
-    return { tun, tunnel, memory, counters, handOver };
-  };
-  const out = parts("egress", lane.egressRingOffset);
-  const back = parts("ingress", lane.ingressRingOffset);
-  const settings = world.fastSettings;
-  const { localVersion } = world.options;
-  const joining = { hasDeviceHeader: false, joinsTcp: false, joinsUdp: false, localVersion };
-  const fastIngress = new FastIngress(back.memory, settings, seededRandom(1));
-  return {
-    world,
-    tun,
-    tunnel,
-    wakes,
-    egress: new EgressLoop({
-      ...out,
-      fast: new FastEgress(out.memory, settings),
-      hasDeviceHeader: false,
-    }),
-    ingress: new IngressLoop({ ...back, fast: fastIngress, joining }),
-    egressRing: new PacketRingConsumer(buffer, lane.egressRingOffset, ringBytes, 4),
-    ingressRing: new PacketRingConsumer(buffer, lane.ingressRingOffset, ringBytes, 4),
-    counters: new CounterReader(buffer, plan.countersOffset, plan.counterWriters),
-  };
+  return makeWorkers(world);
 }
 
 test("The egress loop sends what it takes and hands over the rest, batch by batch", () => {
