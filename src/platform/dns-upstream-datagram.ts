@@ -9,13 +9,13 @@
  * rest has no port and receives nothing.
  */
 
+import type { Endpoint } from "../dns/query.js";
 import type {
   DatagramExchange,
   DatagramReceiver,
   DatagramTarget,
   DatagramTransport,
 } from "../dns/upstream/transport.js";
-import type { Endpoint } from "../dns/query.js";
 import * as libc from "./libc.js";
 import { allocateMemory, type SystemMemory } from "./memory.js";
 import { EPOLLIN, type Reactor } from "./reactor.js";

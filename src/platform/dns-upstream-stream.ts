@@ -5,7 +5,7 @@
 
 import { readFileSync } from "node:fs";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { formatIp } from "../base/ip.js";
 import type { UpstreamServer, UpstreamTls } from "../dns/ports.js";
 import type { StreamConnection, StreamEvents, StreamTransport } from "../dns/upstream/transport.js";

@@ -25,6 +25,7 @@ import { HEADER_LENGTH } from "../../wire/dns/reader.js";
 import { sameData } from "../../wire/dns/record.js";
 import type { UpstreamFailure, UpstreamQuestion, UpstreamResult } from "../ports.js";
 import { Deadline } from "./deadlines.js";
+import type { FlightEntry, FlightKey } from "./flight-table.js";
 import type { FlightControl } from "./group.js";
 import { judgeReply } from "./judgement.js";
 import { questionFlags, questionInto } from "./question.js";
@@ -57,8 +58,9 @@ interface Waiter {
 const streamMessage = new Uint8Array(QUESTION_MESSAGE_MAX_BYTES);
 
 /** One question in flight. */
-export class Flight extends Deadline implements DatagramReceiver, StreamReceiver {
-  readonly key: string;
+export class Flight extends Deadline implements DatagramReceiver, StreamReceiver, FlightEntry {
+  readonly key: FlightKey;
+  nextInBucket: FlightEntry | undefined = undefined;
   readonly #control: FlightControl;
   readonly #question: UpstreamQuestion;
   readonly #order: readonly ServerState[];
@@ -85,7 +87,7 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
   /** `order` has at least one server. */
   constructor(
     control: FlightControl,
-    key: string,
+    key: FlightKey,
     question: UpstreamQuestion,
     order: readonly ServerState[],
   ) {

@@ -20,8 +20,9 @@ import type {
 } from "../ports.js";
 import { DeadlineWheel } from "./deadlines.js";
 import { Flight } from "./flight.js";
+import { FlightTable, flightKeyOf } from "./flight-table.js";
 import { HealthCheck } from "./health.js";
-import { questionKey, questionOf } from "./question.js";
+import { questionOf } from "./question.js";
 import { ServerSelection } from "./selection.js";
 import { ServerState } from "./server-state.js";
 import { StreamPool } from "./stream-pool.js";
@@ -61,7 +62,7 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
   readonly #world: UpstreamWorld;
   readonly #selection: ServerSelection;
   readonly #checks: ReadonlyMap<ServerState, HealthCheck>;
-  readonly #flights = new Map<string, Flight>();
+  readonly #flights = new FlightTable<Flight>();
   #isStopped = false;
 
   /** `servers`: at least one. */
@@ -84,7 +85,7 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
   }
 
   ask(question: UpstreamQuestion): Promise<UpstreamResult> {
-    const key = questionKey(question);
+    const key = flightKeyOf(question);
     const nowMs = this.nowMs();
     const running = this.#flights.get(key);
     if (running !== undefined) return running.join(question, nowMs);
@@ -92,7 +93,7 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
     const order = this.#selection.order();
     if (order.length === 0 || this.#isStopped) return Promise.resolve(this.#nobody());
     const flight = new Flight(this, key, question, order);
-    this.#flights.set(key, flight);
+    this.#flights.add(flight);
     const result = flight.join(question, nowMs);
     flight.start(nowMs);
     return result;
@@ -104,9 +105,9 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
       register(name, () => this.#foundLoop(server));
       const question = questionOf(name, TYPE_HINFO, PROBE_BUDGET_MS);
       // The reply does not matter; the probe's return to this server does.
-      const key = questionKey(question);
+      const key = flightKeyOf(question);
       const flight = new Flight(this, key, question, [server]);
-      this.#flights.set(key, flight);
+      this.#flights.add(flight);
       const nowMs = this.nowMs();
       void flight.join(question, nowMs);
       flight.start(nowMs);
@@ -127,13 +128,13 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
   }
 
   flightEnded(flight: Flight): void {
-    this.#flights.delete(flight.key);
+    this.#flights.delete(flight);
   }
 
   /** Ends everything that is in flight; the group is not used afterwards. */
   stop(): void {
     this.#isStopped = true;
-    for (const flight of [...this.#flights.values()]) flight.abandon();
+    for (const flight of this.#flights.values()) flight.abandon();
     for (const check of this.#checks.values()) check.stop();
     for (const server of this.servers) server.pool.close();
     this.wheel.stop();

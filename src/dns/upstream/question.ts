@@ -22,12 +22,6 @@ const EDNS_DO = 0x8000;
 /** Bit 5 tells lower from upper case in ASCII. */
 const CASE_BIT = 0x20;
 
-/** Questions with equal keys ask the same; one of them is enough. */
-export function questionKey(question: UpstreamQuestion): string {
-  const flags = questionFlags(question) | (question.isDnssecOk ? 1 : 0);
-  return question.name.key + String.fromCharCode(question.type, flags);
-}
-
 /** RD, CD and AD of the client (spec/resolver.md 4.3). */
 export function questionFlags(question: UpstreamQuestion): number {
   const { isRecursionDesired, isCheckingDisabled, isAuthenticDataWanted } = question;

@@ -122,7 +122,8 @@ export class ForwardHandler implements Handler {
       const read = await this.#environment.files.read(target.path);
       if (!read.ok) return `Cannot read '${target.path}' for 'forward': ${read.error}`;
       const found = parseResolvConf(textOf(read.bytes));
-      if (found.length === 0) return `Found no nameserver in '${target.path}', expected at least one`;
+      if (found.length === 0)
+        return `Found no nameserver in '${target.path}', expected at least one`;
       servers.push(...found);
     }
     return servers;
