@@ -116,7 +116,7 @@ is_current() {
 
 check_node
 mkdir -p node_modules
-if command -v flock >/dev/null 2>&1; then
+if [ -w node_modules ] && command -v flock >/dev/null 2>&1; then
   exec 9>node_modules/.ipref-build-lock
   flock 9
 fi
