@@ -14,6 +14,7 @@ import { EDNS_SIZE_BYTES, TYPE_OPT } from "./numbers.js";
 import { fixedFieldLength, hasCompressibleNames, rdataLayout } from "./rdata-layout.js";
 import { HEADER_LENGTH } from "./reader.js";
 import type { ResourceRecord } from "./record.js";
+import { SuffixTable } from "./suffix-table.js";
 
 /** A pointer has 14 bits (RFC 1035 4.1.4). */
 const POINTER_LIMIT = 0x4000;
@@ -43,8 +44,8 @@ export class MessageBuilder {
   #limit = 0;
   #position = 0;
   #questionKey = "";
-  /** Places of names and their suffixes; made when the first such name is written. */
-  readonly #suffixes = new Map<string, number>();
+  /** Places of names and their suffixes, those of the question once another name follows. */
+  readonly #suffixes = new SuffixTable();
   readonly #isCaseExact: boolean;
 
   /** `isCaseExact`: compress only names spelled alike (RFC 5936 3.4, zone transfers). */
@@ -66,7 +67,7 @@ export class MessageBuilder {
     this.#target = target;
     this.#limit = Math.min(limit, target.length);
     this.#questionKey = "";
-    if (this.#suffixes.size > 0) this.#suffixes.clear();
+    if (!this.#suffixes.isEmpty) this.#suffixes.clear();
     writeU16(target, 0, id);
     writeU16(target, 2, flags);
     writeU32(target, 4, 0);
@@ -132,7 +133,7 @@ export class MessageBuilder {
   /** Forgets everything from `position` on, suffixes included; counts are the caller's. */
   rewind(position: number): void {
     this.#position = position;
-    for (const [key, place] of this.#suffixes) if (place >= position) this.#suffixes.delete(key);
+    this.#suffixes.rewind(position);
   }
 
   /** Empties all sections behind the question. */
@@ -203,7 +204,7 @@ export class MessageBuilder {
         this.#u16(0xc000 | place);
         return;
       }
-      if (this.#position < POINTER_LIMIT) this.#suffixes.set(suffix, this.#position);
+      if (this.#position < POINTER_LIMIT) this.#suffixes.add(suffix, this.#position);
       const length = 1 + wire[at]!;
       for (let index = 0; index < length; index++) {
         this.#target[this.#position + index] = wire[at + index]!;
@@ -217,9 +218,9 @@ export class MessageBuilder {
   /** Enters the question name and its suffixes once another name has to be written. */
   #ensureQuestionSuffixes(): void {
     const key = this.#questionKey;
-    if (this.#suffixes.size > 0 || key === "") return;
+    if (!this.#suffixes.isEmpty || key === "") return;
     for (let at = 0; key.charCodeAt(at) !== 0; at += 1 + key.charCodeAt(at)) {
-      this.#suffixes.set(key.slice(at), HEADER_LENGTH + at);
+      this.#suffixes.add(key.slice(at), HEADER_LENGTH + at);
     }
   }
 
