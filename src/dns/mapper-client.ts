@@ -76,7 +76,7 @@ interface Pending {
 }
 
 const REFUSED: MapperResult = { kind: "refused" };
-const NO_LABELS = {};
+const NO_LABELS = Object.freeze({});
 
 /** One mapper; see the file header. */
 export class MapperClient implements MapperPort {

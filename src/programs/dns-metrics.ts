@@ -47,6 +47,8 @@ interface Family {
   readonly kind: Kind;
   readonly bounds: readonly number[];
   readonly series: Map<string, Series>;
+  /** Series of frozen label objects, which callers keep for what they count often. */
+  readonly byLabels: WeakMap<Labels, Series>;
 }
 
 /** All metrics of the process. */
@@ -86,9 +88,11 @@ export class MetricsRegistry implements Metrics {
     let family = this.#families.get(name);
     if (family === undefined) {
       const bounds = name.endsWith("_bytes") ? SIZE_BUCKETS : DURATION_BUCKETS;
-      family = { kind, bounds, series: new Map() };
+      family = { kind, bounds, series: new Map(), byLabels: new WeakMap() };
       this.#families.set(name, family);
     }
+    const known = family.byLabels.get(labels);
+    if (known !== undefined) return known;
     let key = "";
     for (const label in labels) key += `${labels[label]!}\0`;
     let series = family.series.get(key);
@@ -97,6 +101,7 @@ export class MetricsRegistry implements Metrics {
       series = { labelText: labelsText(labels), value: 0, buckets: undefined, count: 0 };
       family.series.set(key, series);
     }
+    if (Object.isFrozen(labels)) family.byLabels.set(labels, series);
     return series;
   }
 

@@ -46,16 +46,13 @@ export class CacheHandler implements Handler {
     this.#metrics = metrics;
     this.#now = () => clock.monotonicMs();
     const seed = random.word();
-    const labels = {
-      server: context.serverLabel,
-      zones: settings.zones.map((zone) => zone.toString()).join(","),
-      view: "",
-    };
-    this.#labels = labels;
+    const server = context.serverLabel;
+    const zones = settings.zones.map((zone) => zone.toString()).join(",");
+    this.#labels = Object.freeze({ server, zones, view: "" });
     this.#hitLabels = {
-      success: { server: labels.server, type: "success", zones: labels.zones, view: "" },
-      denial: { server: labels.server, type: "denial", zones: labels.zones, view: "" },
-      failure: { server: labels.server, type: "servfail", zones: labels.zones, view: "" },
+      success: Object.freeze({ server, type: "success", zones, view: "" }),
+      denial: Object.freeze({ server, type: "denial", zones, view: "" }),
+      failure: Object.freeze({ server, type: "servfail", zones, view: "" }),
     };
     this.#success = this.#table(settings.success, seed);
     this.#denial = this.#table(settings.denial, seed);

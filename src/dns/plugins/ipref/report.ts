@@ -1,6 +1,6 @@
 /**
  * Counters and log lines of one `ipref` block (spec/resolver.md 1.10, 1.15). Label objects are made
- * once, so that counting a query makes no garbage.
+ * once and frozen, so that counting a query makes no garbage and finds its series at once.
  */
 
 import type { Name } from "../../../wire/dns/name.js";
@@ -41,7 +41,7 @@ export class IprefReport {
   readonly #invalidAtMs = new LruMap<number>(REMEMBERED_MAX, REMEMBERED_BYTES_MAX);
 
   constructor(server: string, metrics: Metrics, log: Log, clock: Clock) {
-    this.#server = { server };
+    this.#server = Object.freeze({ server });
     this.#metrics = metrics;
     this.#log = log;
     this.#clock = clock;
@@ -51,7 +51,7 @@ export class IprefReport {
   outcome(outcome: IprefOutcome): void {
     let labels = this.#outcomes.get(outcome);
     if (labels === undefined) {
-      labels = { ...this.#server, outcome };
+      labels = Object.freeze({ ...this.#server, outcome });
       this.#outcomes.set(outcome, labels);
     }
     this.#metrics.count("coredns_ipref_outcome_total", labels);
@@ -61,7 +61,7 @@ export class IprefReport {
   response(rcode: number, durationMs: number): void {
     let labels = this.#rcodes.get(rcode);
     if (labels === undefined) {
-      labels = { ...this.#server, rcode: rcodeName(rcode) };
+      labels = Object.freeze({ ...this.#server, rcode: rcodeName(rcode) });
       this.#rcodes.set(rcode, labels);
     }
     this.#metrics.count("coredns_ipref_response_rcode_count_total", labels);
@@ -75,7 +75,7 @@ export class IprefReport {
   cacheHit(kind: CacheKind): void {
     let labels = this.#hits.get(kind);
     if (labels === undefined) {
-      labels = { kind };
+      labels = Object.freeze({ kind });
       this.#hits.set(kind, labels);
     }
     this.#metrics.count("coredns_ipref_cache_hits_total", labels);
