@@ -13,7 +13,7 @@ for (const { name } of PLUGINS) {
     const path = new URL(`${name}/README.md`, FOLDER);
     assert(existsSync(path), `${name} has a README`);
     const text = readFileSync(path, "utf8");
-    for (const heading of ["Syntax", "Description", "Bugs"]) {
+    for (const heading of ["Syntax", "Example"]) {
       assert.match(text, new RegExp(`^## ${heading}$`, "m"));
     }
     const examples = [...text.matchAll(/```corefile\n(.*?)```/gs)].map(([, example]) => example!);
