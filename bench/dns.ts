@@ -113,6 +113,8 @@ interface Row {
   readonly calmP50Ms: number;
   readonly calmP99Ms: number;
   readonly lost: number;
+  /** Processor time of the server for one query, user and system, in microseconds. */
+  readonly cpuMicroseconds: number;
   /** Part of the original's queries a second. */
   readonly ratio: number;
   readonly target: number;
@@ -146,6 +148,7 @@ function refuse(reason: string, options: BenchOptions): object {
 /** What one dnsperf run says. */
 interface Sample {
   readonly queriesPerSecond: number;
+  readonly completed: number;
   readonly lost: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -228,9 +231,12 @@ class DnsBench {
       const seconds = quick ? 1 : 5;
       await this.#dnsperf(list, ["-l", "1"]);
       const samples: Sample[] = [];
+      const cpuBefore = cpuSeconds(server);
       for (let round = 0; round < (quick ? 1 : runs); round++) {
         samples.push(await this.#dnsperf(list, ["-l", String(seconds)]));
       }
+      const cpu = cpuSeconds(server) - cpuBefore;
+      const completed = samples.reduce((sum, sample) => sum + sample.completed, 0);
       const detailed = await this.#dnsperf(list, ["-l", quick ? "1" : "2", "-v"]);
       const calm = await this.#dnsperf(list, [
         "-l",
@@ -247,6 +253,7 @@ class DnsBench {
         calmP50Ms: calm.p50Ms,
         calmP99Ms: calm.p99Ms,
         lost: samples.reduce((sum, sample) => sum + sample.lost, 0),
+        cpuMicroseconds: (1e6 * cpu) / completed,
         ratio: queriesPerSecond / one.original.queries,
         target: one.target,
         residentMegabytes: residentMegabytes(server),
@@ -318,6 +325,7 @@ function readSample(text: string): Sample {
   const failed = number(/Response codes:.*?(?:SERVFAIL|REFUSED) (\d+)/);
   if (failed > 0) throw new Error(`The server failed ${failed} queries:\n${text.slice(-1500)}`);
   return {
+    completed: number(/Queries completed:\s+(\d+)/),
     queriesPerSecond: number(/Queries per second:\s+([0-9.]+)/),
     lost: number(/Queries lost:\s+(\d+)/),
     p50Ms: at(0.5),
@@ -365,6 +373,13 @@ function residentMegabytes(child: ChildProcess): number {
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? "0") / 1024);
 }
 
+/** User and system time, fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms. */
+function cpuSeconds(child: ChildProcess): number {
+  const stat = readFileSync(`/proc/${child.pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
@@ -381,6 +396,7 @@ function printHead(): void {
     "p99 ms",
     "1k/s p99",
     "orig.",
+    "CPU us",
     "MB",
   ];
   console.log(`${"".padEnd(26)}${head.map((word) => word.padStart(10)).join("")}`);
@@ -396,6 +412,7 @@ function printRow(one: Case, row: Row): void {
     row.p99Ms.toFixed(2),
     row.calmP99Ms.toFixed(2),
     one.original.p99Ms.toFixed(2),
+    row.cpuMicroseconds.toFixed(1),
     String(row.residentMegabytes),
   ];
   const lost = row.lost > 0 ? `  ${row.lost} lost` : "";

@@ -31,6 +31,7 @@ import { whoamiPlugin } from "./plugins/whoami/setup.js";
 
 /** Links of the chain, first to last. */
 export const CHAIN_PLUGINS: readonly Plugin[] = [
+  prometheusPlugin,
   errorsPlugin,
   logPlugin,
   aclPlugin,
@@ -54,7 +55,6 @@ export const BLOCK_PLUGINS: readonly Plugin[] = [
   bufsizePlugin,
   debugPlugin,
   healthPlugin,
-  prometheusPlugin,
   readyPlugin,
   reloadPlugin,
   rootPlugin,
