@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Name, nameOf } from "../../src/wire/dns/name.js";
 import { address, askIn, cname, type IprefWorld, soa, startIpref, txt } from "./ipref-world.js";
 import { requestOf, see, type TestServer } from "./world.js";
 
@@ -541,4 +542,24 @@ test("6.2: a gateway whose address records are malformed is passed over", async 
   world.publish("h.example.", 60, "AA gw.example + 1", AA);
   world.upstream.set("gw.example. A", { failure: "malformed" });
   assert.deepEqual((await ask("h.example. A")).answer, ["h.example. 60 A 10.240.0.1"]);
+});
+
+test("1.15: a loop probe that comes back is recognised and not passed on", async () => {
+  const { world, ask } = await started("", NATIVE, "example");
+  let probe: { name: Name; found: () => void } | undefined;
+  let isFound = false;
+  Object.assign(world.upstream, {
+    probeLoops: (zone: Name, register: (name: Name, found: () => void) => void) => {
+      const name = nameOf(`x123.${zone}`);
+      probe = { name, found: () => {} };
+      register(name, () => {
+        isFound = true;
+      });
+    },
+  });
+  await world.pass(2000);
+  assert.equal(probe!.name.toString(), "x123.example.");
+  assert.equal((await ask("x123.example. HINFO")).rcode, "SERVFAIL");
+  assert.equal(isFound, true);
+  assert.equal(world.upstream.asked.length, 0);
 });

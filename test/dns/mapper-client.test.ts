@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { parseIp } from "../../src/base/ip.js";
+import { fromHex, toHex } from "../../src/base/hex.js";
+import { copyAddress, formatIp, parseIp } from "../../src/base/ip.js";
+import { readReference } from "../../src/base/reference.js";
+import { MapperService } from "../../src/broker/mapper-service.js";
+import {
+  buildGetEaRequest,
+  readGetEaReply,
+  setRequestId,
+} from "../../src/dns/mapper-client-message.js";
 import type { MapperResult } from "../../src/dns/ports.js";
+import { readStringItem, recordLayout } from "../../src/wire/mapper-message.js";
+import { World as Mapper } from "../mapper/world.js";
 import { IprefWorld, type MapperMode } from "./ipref-world.js";
 
 const GATEWAY = parseIp("203.0.113.5")!;
@@ -225,4 +236,83 @@ test("closing ends all requests", async () => {
   const after = ask(world);
   await world.run();
   assert.equal(after.result!.kind, "unavailable");
+});
+
+const VECTORS = process.env.IPREF_VECTORS ?? "/work/shared/vectors";
+
+interface Exchange {
+  readonly name: string;
+  readonly request_hex: string;
+  readonly response_hex: string | null;
+}
+
+for (const [local, tunnel] of [
+  [4, 4],
+  [4, 6],
+  [6, 4],
+  [6, 6],
+] as const) {
+  const file = `${VECTORS}/mapper-ea${local}-gw${tunnel}.json`;
+  const skip = existsSync(file) ? false : `${file} does not exist`;
+  test(`requests and replies of the original, ea${local}, gw${tunnel}, octet for octet`, {
+    skip,
+  }, () => {
+    const { exchanges } = JSON.parse(readFileSync(file, "utf8"));
+    let builtCount = 0;
+    let readCount = 0;
+    for (const { name, request_hex, response_hex } of exchanges as Exchange[]) {
+      const request = fromHex(request_hex)!;
+      const layout = recordLayout("oldv1", { local, tunnel });
+      const item = readStringItem(request, request.length, 8 + layout.length);
+      const isOurs = request_hex.startsWith("1147") && item?.end === request.length;
+      if (!isOurs || request[4] !== (local << 4) + tunnel || request[5] !== 0) continue;
+      const ipIsZero = request.subarray(8, 8 + layout.gw).every((octet) => octet === 0);
+      if (!ipIsZero || 4 * (request[6]! * 256 + request[7]!) !== request.length) continue;
+      const context = copyAddress(request, 8 + layout.gw, tunnel);
+      const reference = readReference(request, 8 + layout.reference);
+      const built = buildGetEaRequest(context, reference, item!.text, local);
+      setRequestId(built, request[2]! * 256 + request[3]!);
+      assert.equal(toHex(built), request_hex, name);
+      builtCount++;
+      if (response_hex === null) continue;
+      const reply = readGetEaReply(fromHex(response_hex)!, built);
+      const isAck = response_hex.startsWith("1187");
+      assert.equal(reply.kind, isAck ? "address" : "refused", name);
+      readCount++;
+    }
+    assert.ok(builtCount > 0 && readCount > 0, `${builtCount} built, ${readCount} read`);
+  });
+}
+
+test("our gateway answers our client", async () => {
+  const world = new IprefWorld();
+  const mapper = new Mapper();
+  let deliver: (bytes: Uint8Array) => void = () => {};
+  const service = new MapperService({
+    mapper: mapper.mapper,
+    versions: { local: 4, tunnel: 4 },
+    nowMs: () => world.nowMs,
+    reply: (_, bytes) => deliver(bytes),
+    onComplaint: (kind) => assert.fail(String(kind)),
+  });
+  mapper.onSettled = (token, isStored) => service.settled(token, isStored);
+  world.gateway.connect = (events) => {
+    deliver = (bytes) => events.onMessage(bytes);
+    return {
+      send: (message) => {
+        service.handle(1, message.slice());
+        return true;
+      },
+      close: () => {},
+    };
+  };
+  const seen = [ask(world, 5n), ask(world, 6n), ask(world, 5n)];
+  mapper.flush();
+  await world.run();
+  const texts = seen.map(({ result }) =>
+    result?.kind === "address" ? formatIp(result.address) : result?.kind,
+  );
+  assert.match(texts[0]!, /^10\.2[45]/);
+  assert.equal(texts[0], texts[2]);
+  assert.notEqual(texts[0], texts[1]);
 });

@@ -17,6 +17,7 @@ import {
   TYPE_A,
   TYPE_AAAA,
   TYPE_ANY,
+  TYPE_HINFO,
   TYPE_HTTPS,
   TYPE_PTR,
   TYPE_SVCB,
@@ -72,6 +73,8 @@ const OVERLOADED: Answer = {
   ...UNSTORED,
 };
 
+const LOOP: Answer = { ...failure(RCODE_SERVFAIL, "a loop probe came back"), ...UNSTORED };
+
 /** Extended errors of `on-failure servfail` (RFC 8914, spec/resolver.md 1.10). */
 const ERROR_CODES: Readonly<Record<MapFailure, number>> = {
   upstream: EXTENDED_ERROR_NETWORK,
@@ -110,6 +113,9 @@ export interface IprefHandlerParts {
   /** Makes the upstream client; resolves with a complaint. */
   start(): Promise<string | undefined>;
   isReady(): boolean;
+  /** A question of ours that came back: the upstream leads to this server (1.15). */
+  isLoopProbe(query: Query): boolean;
+  stop(): void;
 }
 
 export class IprefHandler implements Handler {
@@ -127,6 +133,10 @@ export class IprefHandler implements Handler {
 
   start(): Promise<string | undefined> {
     return this.#parts.start();
+  }
+
+  stop(): void {
+    this.#parts.stop();
   }
 
   isReady(): boolean {
@@ -165,6 +175,7 @@ export class IprefHandler implements Handler {
 
   #other(query: Query, next: Next): Reply {
     const { type, name } = query;
+    if (type === TYPE_HINFO && this.#parts.isLoopProbe(query)) return LOOP;
     const own = this.#own(query, name);
     if (own !== undefined) return own;
     if (type === TYPE_TXT) return next(query);

@@ -1,6 +1,7 @@
 /** Reads `ipref` (spec/resolver.md 1.15) and joins the parts of its handler. */
 
 import type { IpVersion } from "../../../base/ip.js";
+import { Name } from "../../../wire/dns/name.js";
 import type { Directive, PropertyLine, Word } from "../../corefile/structure.js";
 import {
   choiceOf,
@@ -12,6 +13,7 @@ import {
 } from "../../corefile/words.js";
 import { type BuildContext, definePlugin, type ParseContext } from "../../plugin.js";
 import type { UpstreamPort } from "../../ports.js";
+import { loopGuardOf, probeAfterStart } from "../../upstream/loop-guard.js";
 import { Discovery } from "./discovery.js";
 import { Gateways } from "./gateways.js";
 import { IprefHandler } from "./handler.js";
@@ -178,7 +180,9 @@ function buildIpref(settings: IprefSettings, context: BuildContext): IprefHandle
   const report = new IprefReport(serverLabel, metrics, log, clock);
   const mapper = environment.mapper(settings.mapperPath);
   const reverse = new ReverseTable();
+  const guard = loopGuardOf(environment);
   let port: UpstreamPort | undefined;
+  let cancelProbe = () => {};
   const upstream = () => port;
   const { encodeNet, gatewayVersion: version } = settings;
   const gateways = new Gateways({ upstream, version, encodeNet, now });
@@ -201,11 +205,14 @@ function buildIpref(settings: IprefSettings, context: BuildContext): IprefHandle
     scope: new Scope(settings.from, settings.except),
     hasForward: context.settingsOf("forward") !== undefined,
     isReady: () => mapper.isReady && port !== undefined,
+    isLoopProbe: (query) => !guard.isEmpty && guard.recognise(query),
     async start() {
       const opened = await openUpstreams(settings.upstreams, environment.files);
       if ("error" in opened) return opened.error;
       port = environment.upstream(opened.servers, IPREF_UPSTREAM_OPTIONS);
+      cancelProbe = probeAfterStart(environment, port, settings.from[0] ?? Name.ROOT);
       return undefined;
     },
+    stop: () => cancelProbe(),
   });
 }
