@@ -9,8 +9,6 @@ export interface FileReport {
   readonly failed: number;
   /** Suspect vectors without a suggested result. */
   readonly informative: number;
-  /** Agent scenarios. */
-  readonly notYet: number;
   /** Passed with a result that is better than the recorded one, by the rule that explains it. */
   readonly intended: Readonly<Record<string, number>>;
   readonly differences: readonly Difference[];
@@ -20,21 +18,20 @@ export interface FileReport {
   readonly error?: string;
 }
 
-type Counts = Pick<FileReport, "passed" | "failed" | "informative" | "notYet">;
+type Counts = Pick<FileReport, "passed" | "failed" | "informative">;
 
 /** The sums over all files. */
 export function totals(reports: readonly FileReport[]): Counts {
-  const sum = { passed: 0, failed: 0, informative: 0, notYet: 0 };
+  const sum = { passed: 0, failed: 0, informative: 0 };
   for (const report of reports) {
     for (const key of Object.keys(sum) as (keyof Counts)[]) sum[key] += report[key];
   }
   return sum;
 }
 
-function countsText({ passed, failed, informative, notYet }: Counts): string {
+function countsText({ passed, failed, informative }: Counts): string {
   const words = [`${passed} passed`, `${failed} failed`];
   if (informative > 0) words.push(`${informative} informative`);
-  if (notYet > 0) words.push(`${notYet} not yet`);
   return words.join(", ");
 }
 

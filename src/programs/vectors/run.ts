@@ -1,10 +1,11 @@
 /**
  * `ipref vectors FILE...`: plays golden vectors through the real core of the gateway (slow path,
- * translation, mapper, mapper socket service; no kernel, no sockets) and reports each difference.
- * The format is described in the README of the vector folder.
+ * translation, mapper, mapper socket service; no kernel, no sockets) and of the DNS agent (simulated
+ * time), and reports each difference. The format is described in the README of the vector folder.
  */
 
 import { EXIT_FAILED, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
+import { runAgentScenario } from "./agent-scenarios.js";
 import { startCoreGateway } from "./core-gateway.js";
 import type { Judgement } from "./judge.js";
 import { type Difference, thrown } from "./played.js";
@@ -66,9 +67,12 @@ export async function reportVectors(
   content: VectorFile,
   start: StartGateway,
 ): Promise<FileReport> {
-  if (content.kind === "scenarios") return { ...collect(file, []), notYet: content.count };
   const results: [string, Judgement][] = [];
-  if (content.kind === "exchanges") {
+  if (content.kind === "scenarios") {
+    for (const scenario of content.scenarios) {
+      results.push([scenario.name, await judged(() => runAgentScenario(scenario))]);
+    }
+  } else if (content.kind === "exchanges") {
     const judgements = await runExchanges(content.config, content.exchanges, start);
     for (const [exchange, judgement] of judgements) results.push([exchange.name, judgement]);
   } else {
@@ -104,7 +108,6 @@ function collect(file: string, results: readonly [string, Judgement][]): FileRep
     passed: count("passed"),
     failed: count("failed"),
     informative: count("informative"),
-    notYet: 0,
     intended,
     differences,
     observations,

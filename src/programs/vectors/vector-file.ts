@@ -16,6 +16,7 @@ import {
   parsePrefix,
 } from "../../base/ip.js";
 import { parseReference, type Reference } from "../../base/reference.js";
+import { type AgentScenario, agentScenario } from "./agent-file.js";
 
 /** The one version of the format. */
 const FORMAT_VERSION = 1;
@@ -134,7 +135,7 @@ const exchange = judged.omit({ suggested: true }).extend({
 const file = z.object({ format: z.literal(FORMAT_VERSION) });
 const packetFile = file.extend({ vectors: z.array(packetVector) });
 const exchangeFile = file.extend({ config, exchanges: z.array(exchange) });
-const scenarioFile = file.extend({ scenarios: z.array(z.unknown()) });
+const scenarioFile = file.extend({ scenarios: z.array(agentScenario) });
 
 /** The gateway under test. */
 export type VectorConfig = z.output<typeof config>;
@@ -194,7 +195,7 @@ export type VectorFile =
       readonly config: VectorConfig;
       readonly exchanges: readonly Exchange[];
     }
-  | { readonly kind: "scenarios"; readonly count: number };
+  | { readonly kind: "scenarios"; readonly scenarios: readonly AgentScenario[] };
 
 /** A file that cannot be read or is not in the format; the message is a sentence. */
 export class VectorFileError extends Error {
@@ -232,7 +233,7 @@ export function parseVectorFile(json: unknown, path: string): VectorFile {
   }
   if (keys.includes("scenarios")) {
     const { scenarios } = check(scenarioFile, json, path);
-    return { kind: "scenarios", count: scenarios.length };
+    return { kind: "scenarios", scenarios };
   }
   throw new VectorFileError(
     `Cannot use ${path}: found no "vectors", "exchanges" or "scenarios", expected one of them`,
