@@ -1,4 +1,5 @@
-# IPREF gateway. `make` builds bin/gw, bin/ipref-gw, bin/coredns and bin/ipref-coredns.
+# IPREF gateway. `make` builds bin/gw, bin/coredns, bin/dns-agent, and the same programs under the
+# names bin/ipref-gw, bin/ipref-coredns and bin/ipref-dns-agent.
 
 PREFIX ?= /usr/local
 LIBRARY = $(DESTDIR)$(PREFIX)/lib/ipref-gateway
@@ -28,7 +29,9 @@ install: all
 	cd "$(LIBRARY)" && npm prune --omit=dev --offline --no-audit --no-fund --loglevel=error
 	ln -sf ../lib/ipref-gateway/bin/ipref-gw "$(DESTDIR)$(PREFIX)/bin/ipref-gw"
 	ln -sf ../lib/ipref-gateway/bin/ipref-coredns "$(DESTDIR)$(PREFIX)/bin/ipref-coredns"
+	ln -sf ../lib/ipref-gateway/bin/ipref-dns-agent "$(DESTDIR)$(PREFIX)/bin/ipref-dns-agent"
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/ipref-gw" "$(DESTDIR)$(PREFIX)/bin/ipref-coredns"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/ipref-gw" "$(DESTDIR)$(PREFIX)/bin/ipref-coredns" \
+		"$(DESTDIR)$(PREFIX)/bin/ipref-dns-agent"
 	rm -rf "$(LIBRARY)"

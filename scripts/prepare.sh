@@ -100,6 +100,8 @@ write_launchers() {
   launcher gw ipref-gw "--enable-source-maps --max-semi-space-size=16"
   launcher ipref-coredns ipref-coredns "--enable-source-maps --max-semi-space-size=16"
   launcher coredns ipref-coredns "--enable-source-maps --max-semi-space-size=16"
+  launcher ipref-dns-agent ipref-dns-agent "--enable-source-maps"
+  launcher dns-agent ipref-dns-agent "--enable-source-maps"
   launcher ipref ipref "--enable-source-maps"
 }
 
@@ -111,7 +113,7 @@ give_to_owner() {
 
 is_current() {
   cmp -s package-lock.json node_modules/.ipref-package-lock.json && [ -x bin/ipref-gw ] &&
-    [ -x bin/ipref-coredns ] && [ "bin/ipref-gw" -nt scripts/prepare.sh ]
+    [ -x bin/ipref-coredns ] && [ -x bin/ipref-dns-agent ] && [ "bin/ipref-gw" -nt scripts/prepare.sh ]
 }
 
 check_node
