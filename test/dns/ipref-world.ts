@@ -267,7 +267,8 @@ export async function startIpref(
   from = "",
 ): Promise<{ readonly world: IprefWorld; readonly server: TestServer }> {
   const world = new IprefWorld();
-  const corefile = `${keys} {\n ipref ${from} {\n upstream 192.0.2.1\n ${properties}\n }\n ${rest}\n}\n`;
+  const ipref = `ipref ${from} {\n upstream 192.0.2.1\n ${properties}\n }`;
+  const corefile = `${keys} {\n ${ipref}\n ${rest}\n}\n`;
   const server = await TestServer.start(corefile, {}, world);
   return { world, server };
 }
