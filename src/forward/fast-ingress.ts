@@ -109,11 +109,16 @@ export class FastIngress {
     return 4 * (1 + 2 * this.#memory.contextWords + (2 << code));
   }
 
-  /** Reserves `count` more identifications for the IPv4 packet at `start`, if it has one. */
-  reserveIdentifications(start: number, count: number): void {
-    const { bytes } = this.#memory;
-    if (this.nativeLength === 40 || (bytes[start + 6]! & 0x40) !== 0) return;
-    this.#identifications[this.#identificationIndex((start + 12) >>> 2)]! += count;
+  /**
+   * Gives the IPv4 packet at `start` the first of `count` fresh identifications in a row, if it has
+   * one at all. Its header checksum is then the caller's to compute.
+   */
+  renumber(start: number, count: number): void {
+    const { bytes, halves } = this.#memory;
+    if ((bytes[start + 6]! & 0x40) !== 0) return;
+    const index = this.#identificationIndex((start + 12) >>> 2);
+    halves[(start + 4) >>> 1] = networkWord((this.#identifications[index]! + 1) & 0xffff);
+    this.#identifications[index]! += count;
   }
 
   /** Checks the tunnel header and reads its first word; length of the header, or 0. */

@@ -63,7 +63,7 @@ export interface JoinCandidate {
 /** Joins packets of one write batch at a time. */
 export class Joiner {
   readonly #memory: FastPathMemory;
-  readonly #fast: Pick<FastIngress, "reserveIdentifications">;
+  readonly #fast: Pick<FastIngress, "renumber">;
   readonly #settings: JoinerSettings;
   readonly #batch: WriteBatch;
   readonly #ipLength: 20 | 40;
@@ -87,7 +87,7 @@ export class Joiner {
 
   constructor(
     memory: FastPathMemory,
-    fast: Pick<FastIngress, "reserveIdentifications">,
+    fast: Pick<FastIngress, "renumber">,
     settings: JoinerSettings,
     batch: WriteBatch,
   ) {
@@ -287,9 +287,10 @@ export class Joiner {
   #finishIpv4(start: number, total: number, count: number): void {
     const { halves, words } = this.#memory;
     halves[(start + 2) >>> 1] = networkWord(total);
+    // The kernel numbers the segments upwards; other packets may have got the next numbers.
+    this.#fast.renumber(start, count);
     halves[(start + 10) >>> 1] = 0;
     halves[(start + 10) >>> 1] = foldSum(sumWords(words, start >>> 2, 5)) ^ 0xffff;
-    this.#fast.reserveIdentifications(start, count - 1);
   }
 }
 

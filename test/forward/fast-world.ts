@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly tunnelVersion: IpVersion;
   readonly decrementTtl?: boolean;
   readonly isPublicKnown?: boolean;
+  /** Room in each ring to the slow path; 128 KiB by default. */
+  readonly ringBytes?: number;
 }
 
 /** All eight settings of versions and TTL option. */
@@ -94,7 +96,13 @@ export class FastWorld {
   constructor(options: WorldOptions) {
     this.options = options;
     const { localVersion, tunnelVersion } = options;
-    const size = { recordsMax: 64, peersMax: 8, lanes: 1, ringBytes: 1 << 17, hashSeed: 4711 };
+    const size = {
+      recordsMax: 64,
+      peersMax: 8,
+      lanes: 1,
+      ringBytes: options.ringBytes ?? 1 << 17,
+      hashSeed: 4711,
+    };
     this.plan = planArena({ ...size, localVersion, tunnelVersion });
     this.memory = allocateWasmMemory(this.plan.totalBytes);
     this.buffer = this.memory.buffer;
@@ -418,13 +426,23 @@ export function buildUdp(source: IpAddress, destination: IpAddress, length: numb
   return Uint8Array.from([...header, ...payload]);
 }
 
-/** A tunnel packet in format G that carries 12 octets of UDP. */
-export function buildDatagram(from: IprefAddress, to: IprefAddress, df: number): Uint8Array {
+/** A tunnel header in format G, with TTL 64 and the smallest form of references. */
+export function tunnelHeader(
+  from: IprefAddress,
+  to: IprefAddress,
+  df: number,
+  protocol: number,
+): Uint8Array {
   const code = Math.max(referenceCode(from.reference), referenceCode(to.reference));
   const version = from.context.version << 4;
   const references = [from, to].map(({ reference }) => [...wireReference(reference, 4 << code)]);
-  const head = [0x10 | (code << 2) | df, version, 64, 17];
+  const head = [0x10 | (code << 2) | df, version, 64, protocol];
   const contexts = [...from.context.bytes, ...to.context.bytes];
+  return Uint8Array.from([...head, ...contexts, ...references.flat()]);
+}
+
+/** A tunnel packet in format G that carries 12 octets of UDP. */
+export function buildDatagram(from: IprefAddress, to: IprefAddress, df: number): Uint8Array {
   const udp = [1, 2, 3, 4, 0, 12, 0x12, 0x34, 9, 9, 9, 9];
-  return Uint8Array.from([...head, ...contexts, ...references.flat(), ...udp]);
+  return Uint8Array.from([...tunnelHeader(from, to, df, 17), ...udp]);
 }

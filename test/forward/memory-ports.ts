@@ -61,7 +61,10 @@ export class MemoryTun implements TunPort {
   }
 
   writeBatch(batch: WriteBatch): number {
-    batch.refusedPackets = batch.count;
+    batch.refusedPackets = 0;
+    for (let index = 0; index < batch.count; index++) {
+      batch.refusedPackets += this.refuses ? batch.packetCounts[index]! : 0;
+    }
     if (this.refuses) return batch.count;
     for (let index = 0; index < batch.count; index++) {
       const start = batch.offsets[index]! - this.#headerBytes;

@@ -129,3 +129,16 @@ export function randomOptions(dice: Dice): Uint8Array {
   if (kind === 1) return Uint8Array.from([1, 1, 8, 10, ...dice.bytes(8)]);
   return dice.bytes(4 * (1 + dice.below(10)));
 }
+
+/** Gives a tunnel packet right lengths and checksums (spec/tunnel.md 4.1). Changes and returns it. */
+export function finishTunnel(packet: Uint8Array, headerLength: number): Uint8Array {
+  const view = new DataView(packet.buffer);
+  const protocol = packet[3]!;
+  const place = headerLength + (protocol === 6 ? 16 : 6);
+  const length = packet.length - headerLength;
+  if (protocol === 17) view.setUint16(headerLength + 4, length);
+  view.setUint16(place, 0);
+  const checksum = sumOf(packet.subarray(headerLength), protocol + length) ^ 0xffff;
+  view.setUint16(place, checksum === 0 ? 0xffff : checksum);
+  return packet;
+}
