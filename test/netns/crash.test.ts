@@ -101,7 +101,9 @@ class MortalGateway {
     this.#nextId = (this.#nextId % 65_535) + 1;
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
-      this.#connection!.send(request(id, reference));
+      if (this.#connection!.send(request(id, reference))) return;
+      this.#waiting.delete(id); // the gateway has died since its last answer
+      resolve(undefined);
     });
   }
 
