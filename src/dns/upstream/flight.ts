@@ -76,7 +76,6 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
   #errors = 0;
   #strangers = 0;
   #hasEdns = true;
-  #wasAskedWithoutEdns = false;
   #isPausing = false;
   #isFinished = false;
   /** What to answer when no server does better: SERVFAIL or REFUSED. */
@@ -302,14 +301,9 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
     this.#attemptFailed("malformed", rcode === RCODE_REFUSED ? "REFUSED" : "SERVFAIL", nowMs);
   }
 
-  /** FORMERR without OPT (spec/resolver.md 4.3): once more without EDNS, remembered. */
+  /** FORMERR without OPT (spec/resolver.md 4.3): this server once more without EDNS, remembered. */
   #askWithoutEdns(): void {
     const nowMs = this.#now();
-    if (this.#wasAskedWithoutEdns) {
-      this.#attemptFailed("malformed", "FORMERR", nowMs);
-      return;
-    }
-    this.#wasAskedWithoutEdns = true;
     this.#server.rememberWithoutEdns(nowMs);
     this.#releaseAttempt(false);
     this.#attempt(nowMs);
