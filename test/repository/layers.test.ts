@@ -31,6 +31,7 @@ const PORT_OWNERS = ["forward", "control", "broker", "dns", "agent"];
 const PACKAGE_USERS: Readonly<Record<string, readonly string[]>> = {
   koffi: ["platform"],
   lmdb: ["platform"],
+  "smol-toml": ["control"],
   commander: ["programs"],
   zod: ["control", "programs"],
 };
