@@ -71,7 +71,8 @@ export class DnsEndpoints {
         const found = settings.get(directive) as { readonly listen: HttpAddress } | undefined;
         if (found === undefined) continue;
         const { listen } = found;
-        const key = `${listen.address === undefined ? "" : formatIp(listen.address)}:${listen.port}`;
+        const address = listen.address === undefined ? "" : formatIp(listen.address);
+        const key = `${address}:${listen.port}`;
         const entry = wanted.get(key) ?? { listen, paths: new Map() };
         entry.paths.set(PATHS[directive], () => this.#answer(directive));
         wanted.set(key, entry);

@@ -1,6 +1,7 @@
 /**
  * What ipref-gw says and how it ends when the machine refuses something: one sentence with cause
- * and advice, an exit status of sysexits(3), and nothing left behind. In a network namespace of its own.
+ * and advice, an exit status of sysexits(3), and nothing left behind. In a network namespace of its
+ * own.
  */
 
 import assert from "node:assert/strict";

@@ -1,6 +1,6 @@
 /**
- * Imports of a Corefile (spec/resolver.md 2.3): `import NAME` puts the words of a snippet, of a file
- * or of all files of a pattern in place of the line.
+ * Imports of a Corefile (spec/resolver.md 2.3): `import NAME` puts the words of a snippet, of a
+ * file or of all files of a pattern in place of the line.
  */
 
 import type { Complaints } from "../plugin.js";

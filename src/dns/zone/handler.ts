@@ -140,7 +140,8 @@ export class ZoneFilesHandler implements Handler {
 
   #announce(zone: Zone): void {
     const { log } = this.#context.environment;
-    const text = `Loaded zone ${zone.origin} with serial ${zone.serial}, ${zone.recordCount} records`;
+    const size = `${zone.recordCount} records`;
+    const text = `Loaded zone ${zone.origin} with serial ${zone.serial}, ${size}`;
     log.write("INFO", this.name, text);
     for (const listener of this.#listeners) listener(zone);
   }

@@ -1,7 +1,7 @@
 /**
- * Splits a master file into entries and words (RFC 1035 5.1, spec/resolver.md 3.1): parentheses join
- * lines, `;` begins a comment outside quotes, `\` protects the next character. Words keep their
- * escapes; names and strings resolve them.
+ * Splits a master file into entries and words (RFC 1035 5.1, spec/resolver.md 3.1): parentheses
+ * join lines, `;` begins a comment outside quotes, `\` protects the next character. Words keep
+ * their escapes; names and strings resolve them.
  */
 
 import type { Position } from "../corefile/structure.js";

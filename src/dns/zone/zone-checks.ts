@@ -1,6 +1,6 @@
 /**
- * Load checks of a zone (spec/resolver.md 3.2). All problems are reported; a zone with errors is not
- * served.
+ * Load checks of a zone (spec/resolver.md 3.2). All problems are reported; a zone with errors is
+ * not served.
  */
 
 import { nameEndAt } from "../../wire/dns/builder.js";

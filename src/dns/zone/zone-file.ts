@@ -89,13 +89,13 @@ export class ZoneFile {
     const old = this.#zone;
     const notes: { level: LogLevel; text: string }[] = [];
     if (old !== undefined && old.serial === zone.serial) {
-      const still = `The file of zone ${this.origin} changed but its serial is still ${zone.serial}`;
-      const text = `${still}: the edit is not served`;
+      const change = `The file of zone ${this.origin} changed but its serial is still`;
+      const text = `${change} ${zone.serial}: the edit is not served`;
       return { ...UNCHANGED, problems, notes: [{ level: "WARNING", text }] };
     }
     if (old !== undefined && !isSerialNewer(zone.serial, old.serial)) {
-      const back = `The serial of zone ${this.origin} went back from ${old.serial} to ${zone.serial}`;
-      const text = `${back}: secondaries will not follow`;
+      const change = `went back from ${old.serial} to ${zone.serial}`;
+      const text = `The serial of zone ${this.origin} ${change}: secondaries will not follow`;
       notes.push({ level: "WARNING", text });
     }
     this.#zone = zone;

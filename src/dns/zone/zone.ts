@@ -1,6 +1,6 @@
 /**
- * A loaded zone as a tree of names, in a map by key. Built once, never changed; a reload makes a new
- * one. Every node knows the delegation and the DNAME above it, so that a look-up of an existing
+ * A loaded zone as a tree of names, in a map by key. Built once, never changed; a reload makes a
+ * new one. Every node knows the delegation and the DNAME above it, so that a look-up of an existing
  * name is one access to the map (spec/resolver.md 3.3).
  */
 

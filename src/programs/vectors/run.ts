@@ -1,7 +1,8 @@
 /**
  * `ipref vectors FILE...`: plays golden vectors through the real core of the gateway (slow path,
- * translation, mapper, mapper socket service; no kernel, no sockets) and of the DNS agent (simulated
- * time), and reports each difference. The format is described in the README of the vector folder.
+ * translation, mapper, mapper socket service; no kernel, no sockets) and of the DNS agent
+ * (simulated time), and reports each difference. The format is described in the README of the
+ * vector folder.
  */
 
 import { EXIT_FAILED, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE } from "../exit-status.js";

@@ -1,6 +1,6 @@
 /**
- * `auto [ZONE...] { directory DIR [REGEXP ORIGIN]; reload DURATION }` (spec/resolver.md 2.6): a zone
- * for every file of a directory whose name matches. `{1}` in ORIGIN is the first group.
+ * `auto [ZONE...] { directory DIR [REGEXP ORIGIN]; reload DURATION }` (spec/resolver.md 2.6): a
+ * zone for every file of a directory whose name matches. `{1}` in ORIGIN is the first group.
  */
 
 import type { Name } from "../../../wire/dns/name.js";

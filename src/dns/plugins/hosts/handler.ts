@@ -1,6 +1,7 @@
 /**
- * Answers A, AAAA and PTR from a hosts file and lines of the Corefile (spec/resolver.md 2.6). A known
- * name without the type is NODATA; an unknown one goes to next with `fallthrough`, else SERVFAIL.
+ * Answers A, AAAA and PTR from a hosts file and lines of the Corefile (spec/resolver.md 2.6). A
+ * known name without the type is NODATA; an unknown one goes to next with `fallthrough`, else
+ * SERVFAIL.
  */
 
 import type { IpAddress } from "../../../base/ip.js";

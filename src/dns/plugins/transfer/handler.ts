@@ -1,6 +1,6 @@
 /**
- * Zone transfer out (RFC 5936, RFC 1995; spec/resolver.md 3.5) and NOTIFY. The zone version is fixed
- * when a transfer starts.
+ * Zone transfer out (RFC 5936, RFC 1995; spec/resolver.md 3.5) and NOTIFY. The zone version is
+ * fixed when a transfer starts.
  */
 
 import { formatIp, parseIp, sameAddress } from "../../../base/ip.js";

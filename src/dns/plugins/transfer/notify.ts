@@ -1,6 +1,6 @@
 /**
- * NOTIFY to secondaries (RFC 1996, spec/resolver.md 3.6): after start and after each reload, to every
- * `to` address; 3 attempts over 10 s, then a warning.
+ * NOTIFY to secondaries (RFC 1996, spec/resolver.md 3.6): after start and after each reload, to
+ * every `to` address; 3 attempts over 10 s, then a warning.
  */
 
 import { formatIp } from "../../../base/ip.js";
