@@ -5,7 +5,9 @@ import { inspect } from "node:util";
 export default async function* report(source) {
   for await (const { type, data } of source) {
     if (type !== "test:pass" && type !== "test:fail") continue;
-    if (data.details?.type === "suite" && type === "test:pass") continue;
+    // A suite counts only when it was skipped as a whole or failed by itself.
+    const isSuite = data.details?.type === "suite";
+    if (isSuite && type === "test:pass" && data.skip === undefined) continue;
     // A parent of failed tests has not failed by itself.
     if (data.details?.error?.failureType === "subtestsFailed") continue;
     yield `${JSON.stringify(summary(type, data))}\n`;
