@@ -230,28 +230,38 @@ test("a reply of 60,000 octets over UDP is read whole", async () => {
   assert.equal(result.message.answer.length, 3740);
 });
 
-test("5,000 questions in flight use 5,000 sockets and leave no more than 1,024 behind", async () => {
+test("5,000 exchanges at once get their own datagrams and leave at most 1,024 sockets", async () => {
   const waiting: (() => void)[] = [];
-  let isHolding = true;
   const port = await udpServer((message, from, socket) => {
-    const send = () => socket.send(replyTo(message), from.port, from.address);
-    if (isHolding) waiting.push(send);
-    else send();
+    waiting.push(() => socket.send(message, from.port, from.address));
   });
   const datagrams = transport(6000);
-  const upstream = group([serverAt(port)], {}, datagrams);
-  const asked: Promise<UpstreamResult>[] = [];
-  while (asked.length < 5000) {
-    asked.push(ask(upstream, `h${asked.length}.example.`));
+  const target = datagrams.target(serverAt(port).endpoint);
+  const exchanges: DatagramExchange[] = [];
+  const received: number[] = [];
+  const turn = () => new Promise((done) => setImmediate(done));
+  while (exchanges.length < 5000) {
+    const index = exchanges.length;
+    const exchange = target.open({
+      onDatagram: (bytes, length) => {
+        assert.equal(length, 4);
+        received[index] = Buffer.from(bytes).readUInt32BE(0);
+      },
+      onRefused: (detail) => assert.fail(detail),
+    });
+    assert(typeof exchange !== "string", `${exchange}`);
+    exchanges.push(exchange);
+    Buffer.from(exchange.message.buffer, exchange.message.byteOffset, 4).writeUInt32BE(index);
+    assert.equal(exchange.send(4), undefined);
     // The server's receive buffer holds a few hundred.
-    const isBehind = () => waiting.length < asked.length - 50;
-    while (isBehind()) await new Promise((done) => setImmediate(done));
+    while (waiting.length < exchanges.length - 50) await turn();
   }
   assert.equal(datagrams.socketCount, 5000);
-  isHolding = false;
+  while (waiting.length < 5000) await turn();
   for (const send of waiting) send();
-  const results = await Promise.all(asked);
-  assert.equal(results.filter(({ ok }) => ok).length, 5000);
+  while (Object.keys(received).length < 5000) await turn();
+  assert(received.every((value, index) => value === index));
+  for (const exchange of exchanges) exchange.release();
   assert(datagrams.socketCount <= 1024, `${datagrams.socketCount} sockets`);
 });
 
