@@ -88,6 +88,8 @@ export interface UpstreamReply {
   readonly sections?: PackedSections | undefined;
   /** With the upper bits of the OPT, as `message.rcode`, but known without decoding. */
   readonly rcode?: number;
+  /** As `message.flags`, but known without decoding. */
+  readonly flags?: number;
 }
 
 export type UpstreamResult =
@@ -96,7 +98,8 @@ export type UpstreamResult =
 
 /**
  * Asks a group of servers with its policy, health state, retries, 0x20 and TCP fallback. `bytes` of
- * a reply is the complete message with the question at octet 12 spelled as `question.name`.
+ * a reply is a complete message with the question at octet 12 spelled as `question.name`; its id means
+ * nothing and its OPT may be left out.
  */
 export interface UpstreamPort {
   ask(question: UpstreamQuestion): Promise<UpstreamResult>;

@@ -227,7 +227,7 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
     const isSuspect = this.#server.isSuspect(this.#sentAtMs);
     if (judgement === "reply" || (judgement === "case" && isSuspect)) {
       if (!isSuspect) this.#server.noteCaseKept();
-      this.#accept(bytes.subarray(0, length), questionEnd, false);
+      this.#accept(bytes, length, false);
     } else if (judgement === "bare" && this.#hasEdns) {
       this.#askWithoutEdns();
     } else {
@@ -250,7 +250,7 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
     streamMessage[questionEnd - 2] = 0;
     streamMessage[questionEnd - 1] = 1;
     const judgement = judgeReply(bytes, bytes.length, streamMessage, questionEnd);
-    if (judgement === "reply" || judgement === "case") this.#accept(bytes, questionEnd, true);
+    if (judgement === "reply" || judgement === "case") this.#accept(bytes, bytes.length, true);
     else if (judgement === "bare" && this.#hasEdns) this.#askWithoutEdns();
     else {
       this.#server.countIgnored(judgement);
@@ -269,16 +269,14 @@ export class Flight extends Deadline implements DatagramReceiver, StreamReceiver
     if (isSuspect || ++this.#strangers >= STRANGERS_MAX) this.#askByStream(nowMs);
   }
 
-  /** Borrows `bytes`, a whole message that repeats the question. */
-  #accept(bytes: Uint8Array, questionEnd: number, isStream: boolean): void {
+  /** Borrows bytes[0, length), a message that repeats the question. */
+  #accept(bytes: Uint8Array, length: number, isStream: boolean): void {
     const flags = readU16(bytes, 2);
     if (!isStream && (flags & FLAG_TC) !== 0) {
       this.#askByStream(this.#now());
       return;
     }
-    const own = bytes.slice();
-    own.set(this.#question.name.wire, HEADER_LENGTH);
-    const reply = readReply(own, questionEnd);
+    const reply = readReply(bytes, length, this.#question);
     if (reply === undefined) {
       this.#attemptFailed("malformed", "the reply does not decode", this.#now());
     } else if (reply.rcode === RCODE_FORMERR && !reply.hasOpt && this.#hasEdns) {

@@ -4,10 +4,17 @@
  * answer section counts only what the question leads to (4.4).
  */
 
-import { readU16 } from "../../wire/bytes.js";
+import { readU16, writeU16 } from "../../wire/bytes.js";
 import { type DecodedMessage, decodeMessage } from "../../wire/dns/message.js";
 import type { Name } from "../../wire/dns/name.js";
-import { FLAG_RCODE_MASK, TYPE_A, TYPE_AAAA, TYPE_OPT } from "../../wire/dns/numbers.js";
+import {
+  CLASS_IN,
+  FLAG_RCODE_MASK,
+  RCODE_SERVFAIL,
+  TYPE_A,
+  TYPE_AAAA,
+  TYPE_OPT,
+} from "../../wire/dns/numbers.js";
 import type { PackedSections } from "../../wire/dns/packed.js";
 import { HEADER_LENGTH, RECORD_LENGTH_MIN, WireReader } from "../../wire/dns/reader.js";
 import { areOptionsValid } from "../../wire/dns/request.js";
@@ -21,69 +28,126 @@ const POINTER_TO_QUESTION = 0xc000 | HEADER_LENGTH;
 /** TTL places of the message being read; 65,535 octets hold at most 5,957 records. */
 const offsetScratch = new Uint16Array(Math.ceil(65_535 / RECORD_LENGTH_MIN));
 
+/** The question that a reply belongs to. */
+interface Asked {
+  readonly name: Name;
+  readonly type: number;
+}
+
 /** A checked reply; decodes when somebody asks for its records. */
 export class ReceivedReply implements UpstreamReply {
   readonly ok = true;
-  readonly bytes: Uint8Array;
-  readonly sections: PackedSections | undefined;
+  /** Header flags of the reply. */
+  readonly flags: number;
   readonly rcode: number;
   readonly hasOpt: boolean;
+  readonly sections: PackedSections | undefined;
+  readonly #asked: Asked;
+  #bytes: Uint8Array | undefined;
   #message: DecodedMessage | undefined;
 
+  /** `bytes`: the whole message; undefined when it can be made of `sections`. */
   constructor(
-    bytes: Uint8Array,
-    sections: PackedSections | undefined,
+    asked: Asked,
+    flags: number,
     rcode: number,
     hasOpt: boolean,
+    sections: PackedSections | undefined,
+    bytes: Uint8Array | undefined,
   ) {
-    this.bytes = bytes;
-    this.sections = sections;
+    this.#asked = asked;
+    this.flags = flags;
     this.rcode = rcode;
     this.hasOpt = hasOpt;
+    this.sections = sections;
+    this.#bytes = bytes;
+  }
+
+  get bytes(): Uint8Array {
+    this.#bytes ??= messageOf(this.#asked, this.flags, this.sections!);
+    return this.#bytes;
   }
 
   get message(): DecodedMessage {
-    this.#message ??= reachable(decodeValid(this.bytes));
+    this.#message ??= this.#decode();
     return this.#message;
   }
 
   /** The same reply to a question that is spelled differently. */
   spelledAs(name: Name): ReceivedReply {
+    const { flags, rcode, hasOpt, sections } = this;
     const bytes = this.bytes.slice();
     bytes.set(name.wire, HEADER_LENGTH);
-    return new ReceivedReply(bytes, this.sections, this.rcode, this.hasOpt);
+    const asked = { name, type: this.#asked.type };
+    return new ReceivedReply(asked, flags, rcode, hasOpt, sections, bytes);
+  }
+
+  #decode(): DecodedMessage {
+    const decoded = decodeMessage(this.bytes);
+    if (!decoded.ok) return emptyMessage(this.flags);
+    const { message } = decoded;
+    return { ...message, rcode: this.rcode, answer: reachableAnswers(message) };
   }
 }
 
-/** A decoder and a checker that disagree would be a bug; the answer is then an empty message. */
-function decodeValid(bytes: Uint8Array): DecodedMessage {
-  const decoded = decodeMessage(bytes);
-  if (decoded.ok) return decoded.message;
+/** A decoder and a checker that disagree would be a bug; the answer is then SERVFAIL. */
+function emptyMessage(flags: number): DecodedMessage {
   const empty = { questions: [], answer: [], authority: [], additional: [], edns: undefined };
-  return { id: 0, flags: readU16(bytes, 2), rcode: 2, ...empty };
+  return { id: 0, flags, rcode: RCODE_SERVFAIL, ...empty };
 }
 
-function reachable(message: DecodedMessage): DecodedMessage {
-  const answer = reachableAnswers(message);
-  return answer.length === message.answer.length ? message : { ...message, answer };
+/** The message around packed sections, without OPT. */
+function messageOf(asked: Asked, flags: number, sections: PackedSections): Uint8Array {
+  const { body, questionEnd, answerCount, authorityCount, additionalCount } = sections;
+  const bytes = new Uint8Array(questionEnd + body.length);
+  writeU16(bytes, 2, flags);
+  writeU16(bytes, 4, 1);
+  writeU16(bytes, 6, answerCount);
+  writeU16(bytes, 8, authorityCount);
+  writeU16(bytes, 10, additionalCount);
+  bytes.set(asked.name.wire, HEADER_LENGTH);
+  writeU16(bytes, questionEnd - 4, asked.type);
+  writeU16(bytes, questionEnd - 2, CLASS_IN);
+  bytes.set(body, questionEnd);
+  return bytes;
 }
 
 /**
- * Reads a reply whose question section ends at `questionEnd` and is spelled as it shall be. Takes
- * `bytes`. Undefined when a record does not decode.
+ * Reads bytes[0, length), a reply that repeats the question `asked`; borrows. Undefined when a
+ * record does not decode.
  */
-export function readReply(bytes: Uint8Array, questionEnd: number): ReceivedReply | undefined {
-  const walk = new ReplyWalk(bytes, questionEnd);
+export function readReply(
+  bytes: Uint8Array,
+  length: number,
+  asked: Asked,
+): ReceivedReply | undefined {
+  const questionEnd = HEADER_LENGTH + asked.name.wire.length + 4;
+  const walk = new ReplyWalk(bytes, length, questionEnd);
   if (!walk.run()) return undefined;
-  const rcode = (readU16(bytes, 2) & FLAG_RCODE_MASK) | walk.rcodeUpper;
-  const reply = new ReceivedReply(bytes, walk.sections(), rcode, walk.hasOpt);
-  if (walk.isDirect || reply.message.answer.length === walk.answerCount) return reply;
-  return new ReceivedReply(bytes, undefined, rcode, walk.hasOpt);
+  const { hasOpt } = walk;
+  const flags = readU16(bytes, 2);
+  const rcode = (flags & FLAG_RCODE_MASK) | walk.rcodeUpper;
+  const sections = walk.sections();
+  if (sections !== undefined && walk.isDirect) {
+    return new ReceivedReply(asked, flags, rcode, hasOpt, sections, undefined);
+  }
+  const own = new Uint8Array(length);
+  own.set(bytes.subarray(0, length));
+  own.set(asked.name.wire, HEADER_LENGTH);
+  const reply = new ReceivedReply(asked, flags, rcode, hasOpt, sections, own);
+  if (reply.message.answer.length === walk.answerCount) return reply;
+  return new ReceivedReply(asked, flags, rcode, hasOpt, undefined, own);
 }
+
+/** Places of a single TTL; most replies have one record, so these are shared. */
+const SINGLE_OFFSETS: readonly Uint16Array[] = Array.from({ length: 64 }, (_, offset) =>
+  Uint16Array.of(offset),
+);
 
 /** One pass over the records. */
 class ReplyWalk {
   readonly #bytes: Uint8Array;
+  readonly #length: number;
   readonly #questionEnd: number;
   readonly #reader: WireReader;
   readonly answerCount: number;
@@ -99,11 +163,12 @@ class ReplyWalk {
   /** The OPT was the last record, so that the body is one piece. */
   #isOptLast = true;
 
-  constructor(bytes: Uint8Array, questionEnd: number) {
+  constructor(bytes: Uint8Array, length: number, questionEnd: number) {
     this.#bytes = bytes;
+    this.#length = length;
     this.#questionEnd = questionEnd;
     this.#bodyEnd = questionEnd;
-    this.#reader = new WireReader(bytes, bytes.length, questionEnd);
+    this.#reader = new WireReader(bytes, length, questionEnd);
     this.answerCount = readU16(bytes, 6);
     this.#authorityCount = readU16(bytes, 8);
     this.#additionalCount = readU16(bytes, 10);
@@ -113,20 +178,20 @@ class ReplyWalk {
     const reader = this.#reader;
     const additionalStart = this.answerCount + this.#authorityCount;
     const total = additionalStart + this.#additionalCount;
-    if (RECORD_LENGTH_MIN * total > this.#bytes.length - this.#questionEnd) return false;
+    if (RECORD_LENGTH_MIN * total > this.#length - this.#questionEnd) return false;
     for (let index = 0; index < total; index++) {
       if (index < this.answerCount) this.#checkOwner();
       if (index >= additionalStart && this.#passOpt()) continue;
       this.#passRecord();
       if (reader.fault !== undefined) return false;
     }
-    return reader.fault === undefined && reader.position === this.#bytes.length;
+    return reader.fault === undefined && reader.position === this.#length;
   }
 
   /** Looks whether the record at the position is owned by the question's name. */
   #checkOwner(): void {
     const at = this.#reader.position;
-    if (at + 2 > this.#bytes.length || readU16(this.#bytes, at) !== POINTER_TO_QUESTION) {
+    if (at + 2 > this.#length || readU16(this.#bytes, at) !== POINTER_TO_QUESTION) {
       this.isDirect = false;
     }
   }
@@ -135,13 +200,13 @@ class ReplyWalk {
     const reader = this.#reader;
     const bytes = this.#bytes;
     const start = reader.position;
-    if (start + 12 <= bytes.length && readU16(bytes, start) === POINTER_TO_QUESTION) {
+    if (start + 12 <= this.#length && readU16(bytes, start) === POINTER_TO_QUESTION) {
       reader.position = start + 2;
     } else {
       reader.skipName();
     }
     const at = reader.position;
-    if (at + 10 > bytes.length) {
+    if (at + 10 > this.#length) {
       reader.fail("record-truncated");
       return;
     }
@@ -168,7 +233,7 @@ class ReplyWalk {
 
   #skip(length: number): void {
     const end = this.#reader.position + length;
-    if (end > this.#bytes.length) this.#reader.fail("record-truncated");
+    if (end > this.#length) this.#reader.fail("record-truncated");
     else this.#reader.position = end;
   }
 
@@ -176,12 +241,12 @@ class ReplyWalk {
   #passOpt(): boolean {
     const bytes = this.#bytes;
     const at = this.#reader.position;
-    if (at + RECORD_LENGTH_MIN > bytes.length || bytes[at] !== 0) return false;
+    if (at + RECORD_LENGTH_MIN > this.#length || bytes[at] !== 0) return false;
     if (readU16(bytes, at + 1) !== TYPE_OPT) return false;
     const start = at + RECORD_LENGTH_MIN;
     const end = start + readU16(bytes, at + 9);
     if (this.hasOpt) this.#reader.fail("opt-repeated");
-    else if (end > bytes.length) this.#reader.fail("record-truncated");
+    else if (end > this.#length) this.#reader.fail("record-truncated");
     else if (!areOptionsValid(bytes, start, end)) this.#reader.fail("opt-data");
     else this.#reader.position = end;
     this.hasOpt = true;
@@ -193,18 +258,20 @@ class ReplyWalk {
   sections(): PackedSections | undefined {
     if (!this.#isOptLast) return undefined;
     const { answerCount } = this;
-    const ttlOffsets = new Uint16Array(this.#ttlCount);
-    for (let index = 0; index < ttlOffsets.length; index++) {
-      ttlOffsets[index] = offsetScratch[index]!;
-    }
     return {
-      body: this.#bytes.subarray(this.#questionEnd, this.#bodyEnd),
+      body: this.#bytes.slice(this.#questionEnd, this.#bodyEnd),
       questionEnd: this.#questionEnd,
       answerCount,
       authorityCount: this.#authorityCount,
       additionalCount: this.#additionalCount - (this.hasOpt ? 1 : 0),
-      ttlOffsets,
+      ttlOffsets: this.#ttlOffsets(),
       ttlSecondsMin: this.#ttlSecondsMin,
     };
+  }
+
+  #ttlOffsets(): Uint16Array {
+    const count = this.#ttlCount;
+    const single = count === 1 ? SINGLE_OFFSETS[offsetScratch[0]!] : undefined;
+    return single ?? offsetScratch.slice(0, count);
   }
 }

@@ -3,7 +3,6 @@
  * its question spelled as the client spelled it, its OPT replaced when the answer is written.
  */
 
-import { readU16 } from "../../../wire/bytes.js";
 import { packMessage } from "../../../wire/dns/message.js";
 import type { Name } from "../../../wire/dns/name.js";
 import {
@@ -183,9 +182,9 @@ function textOf(bytes: Uint8Array): string {
 
 /** A reply as the client gets it. */
 export function relay(name: Name, reply: UpstreamReply, rcode: number): Answer {
-  const { bytes } = reply;
-  const flags = readU16(bytes, 2) & FLAGS_RELAYED;
-  const sections = "sections" in reply ? reply.sections : packMessage(bytes, bytes.length);
+  const flags = (reply.flags ?? reply.message.flags) & FLAGS_RELAYED;
+  const sections =
+    "sections" in reply ? reply.sections : packMessage(reply.bytes, reply.bytes.length);
   if (sections === undefined) {
     const answer = answerOfMessage(reply.message, flags);
     return { ...answer, isStorable: isStorable(name, reply) };
