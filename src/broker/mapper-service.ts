@@ -68,7 +68,7 @@ export interface MapperServiceOptions {
   readonly reply: (connection: number, bytes: Uint8Array) => void;
   /** At most once a second per kind; `count` messages of this kind so far. */
   readonly onComplaint: (kind: Complaint, connection: number, count: number) => void;
-  /** New mappings a second that one user may cause; no limit when absent. */
+  /** New mappings a second that one user may cause; no limit when absent, none for uid 0. */
   readonly newPerUserRate?: number;
   /** Most replies that wait for the store. */
   readonly heldMax?: number;
@@ -310,17 +310,18 @@ export class MapperService {
   }
 
   #mayCreate(connection: number): boolean {
-    if (this.#options.newPerUserRate === undefined) return true;
-    return this.#bucketOf(connection, this.#options.newPerUserRate).has(this.#options.nowMs());
+    return this.#bucketOf(connection)?.has(this.#options.nowMs()) ?? true;
   }
 
   #takeToken(connection: number): void {
-    if (this.#options.newPerUserRate === undefined) return;
-    this.#bucketOf(connection, this.#options.newPerUserRate).take(this.#options.nowMs());
+    this.#bucketOf(connection)?.take(this.#options.nowMs());
   }
 
-  #bucketOf(connection: number, rate: number): TokenBucket {
+  /** The superuser has no bucket: it could end the gateway as well. */
+  #bucketOf(connection: number): TokenBucket | undefined {
+    const { newPerUserRate: rate } = this.#options;
     const { uid } = this.#rightsOf(connection);
+    if (rate === undefined || uid === 0) return undefined;
     const known = this.#buckets.get(uid);
     if (known !== undefined) return known;
     const made = new TokenBucket({ ratePerSecond: rate, burst: rate }, this.#options.nowMs());

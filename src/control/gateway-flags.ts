@@ -67,6 +67,8 @@ export interface GatewaySettings {
   readonly dataFolder: string;
   /** Absolute path of the mapper socket. */
   readonly mapperSocket: string;
+  /** Group that may use the mapper socket; undefined = that of the process. */
+  readonly mapperGroup: string | undefined;
   /** Absolute path of the hosts file; undefined = none is read. */
   readonly hostsFile: string | undefined;
   readonly buffersMax: number;
@@ -126,6 +128,7 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
       text("encode-net", "PREFIX", "10.240.0.0/12", "network that stands for remote hosts"),
       text("hosts", "FILE", "/etc/hosts", 'hosts file with "#=" records; empty for none'),
       text("mapper-socket", "PATH", "/run/ipref/mapper.sock", "socket for resolver and DNS agent"),
+      text("mapper-group", "GROUP", "", "name or number of the group that may use the socket"),
       text("data", "DIRECTORY", "/var/lib/ipref", "where mappings are kept"),
     ],
   },
@@ -310,6 +313,7 @@ function readSettings(reader: FlagReader): GatewaySettings {
     encodeNet,
     dataFolder: reader.path("data", "/var/lib/ipref"),
     mapperSocket: reader.path("mapper-socket", "/run/ipref/mapper.sock"),
+    mapperGroup: reader.text("mapper-group", "") || undefined,
     hostsFile: reader.text("hosts", "/etc/hosts") === "" ? undefined : hostsPath(reader),
     buffersMax: Math.min(BUFFERS_MAX, Math.max(BUFFERS_MIN, buffers)),
     remoteGatewaysMax: remoteGateways < 1 ? undefined : remoteGateways,

@@ -24,6 +24,12 @@ import type { ClientConnection, Closable, Machine } from "./ports.js";
 /** How often replies that wait too long for the store are looked for. */
 const EXPIRE_INTERVAL_MS = 50;
 
+/**
+ * New mappings a second that one user other than root may cause: more than any resolver needs, and
+ * too few to fill the default encode net within a quarter of an hour (spec/mapper.md 8, item 6).
+ */
+const NEW_PER_USER_RATE = 1000;
+
 /** Faults of -devmode (spec/mapper.md 7.1), in percent. */
 const DEVMODE_LOST_PERCENT = { [COMMAND_HOST_DATA]: 30, [COMMAND_HOST_DATA_HASH]: 7 } as const;
 const DEVMODE_NACK_PERCENT = 3;
@@ -52,9 +58,10 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
     versions: { local: settings.localVersion, tunnel: settings.tunnelVersion },
     nowMs: () => machine.monotonicMs(),
     reply: (id, bytes) => clients.get(id)?.send(faults === undefined ? bytes : faults.reply(bytes)),
+    newPerUserRate: NEW_PER_USER_RATE,
     onComplaint: (kind, id, count) => complain(log, clients.get(id), kind, count),
   });
-  const listener = machine.listen(settings.mapperSocket, {
+  const listener = machine.listen(settings.mapperSocket, settings.mapperGroup, {
     onConnect(client) {
       clients.set(client.id, client);
       const { uid, pid } = client.credentials;
@@ -65,6 +72,7 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       if (faults?.loses(message) === true) return;
       if (log.isTraced) log.trace(`mapper socket, client ${client.id}: ${hex(message)}`);
       service.handle(client.id, message, isTruncated);
+      watchHeld();
     },
     onClose(client, reason) {
       clients.delete(client.id);
@@ -75,13 +83,21 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       log.debug("mbroker", `client ${client.id}: ${reason}`);
     },
   });
-  const timer = machine.every(EXPIRE_INTERVAL_MS, () => {
-    if (service.heldCount > 0) service.expire();
-  });
+  let timer: Closable | undefined;
+  /** A timer runs only while replies wait: an idle gateway does nothing. */
+  function watchHeld(): void {
+    if (timer !== undefined || service.heldCount === 0) return;
+    timer = machine.every(EXPIRE_INTERVAL_MS, () => {
+      service.expire();
+      if (service.heldCount > 0) return;
+      timer?.close();
+      timer = undefined;
+    });
+  }
   return {
     settled: (token, isStored) => service.settled(token, isStored),
     close() {
-      timer.close();
+      timer?.close();
       listener.close();
     },
   };

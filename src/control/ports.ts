@@ -131,7 +131,8 @@ export interface Machine {
   openTunnel(bind: IpAddress, port: number, offloads: Offloads): TunnelSocket;
   openTun(request: TunRequest): TunInterface;
   startForwarding(request: ForwardingRequest): Promise<Forwarding>;
-  listen(path: string, handlers: ClientHandlers): Closable;
+  /** `group`: name or number of the group that may connect; undefined: that of the process. */
+  listen(path: string, group: string | undefined, handlers: ClientHandlers): Closable;
   readText(path: string): FileText;
   /** Calls back, delayed until writing has paused, when a file changes, appears or goes. */
   watchFile(path: string, onChange: () => void): Closable;

@@ -67,7 +67,7 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
       const wasm = module && { module, memory };
       return startForwarding(request, { tunFd, tunnelFd, wasm }, reactor);
     },
-    listen: (path, handlers) => listen(reactor, path, handlers),
+    listen: (path, group, handlers) => listen(reactor, path, group, handlers),
     readText,
     watchFile: (path, onChange) => new FileWatch(path, onChange),
     every,
@@ -116,37 +116,38 @@ const openTunInterface: Machine["openTun"] = (request) => {
   return tun;
 };
 
-function listen(reactor: Reactor, path: string, handlers: ClientHandlers): Closable {
+function listen(
+  reactor: Reactor,
+  path: string,
+  group: string | undefined,
+  handlers: ClientHandlers,
+): Closable {
   const clients = new Map<SeqpacketConnection, ClientConnection>();
   let nextId = 1;
-  return new SeqpacketListener(
-    reactor,
-    { path },
-    {
-      onConnect(connection) {
-        const client: ClientConnection = {
-          id: nextId++,
-          credentials: connection.peer,
-          send: (message) => void connection.send(message),
-          close: () => connection.close(),
-        };
-        clients.set(connection, client);
-        handlers.onConnect(client);
-      },
-      onMessages(connection, messages) {
-        const client = clients.get(connection)!;
-        for (const { bytes, isTruncated } of messages) {
-          if (connection.isClosed) return;
-          handlers.onMessage(client, bytes, isTruncated);
-        }
-      },
-      onClose(connection, reason) {
-        const client = clients.get(connection)!;
-        clients.delete(connection);
-        handlers.onClose(client, reason);
-      },
+  return new SeqpacketListener(reactor, group === undefined ? { path } : { path, group }, {
+    onConnect(connection) {
+      const client: ClientConnection = {
+        id: nextId++,
+        credentials: connection.peer,
+        send: (message) => void connection.send(message),
+        close: () => connection.close(),
+      };
+      clients.set(connection, client);
+      handlers.onConnect(client);
     },
-  );
+    onMessages(connection, messages) {
+      const client = clients.get(connection)!;
+      for (const { bytes, isTruncated } of messages) {
+        if (connection.isClosed) return;
+        handlers.onMessage(client, bytes, isTruncated);
+      }
+    },
+    onClose(connection, reason) {
+      const client = clients.get(connection)!;
+      clients.delete(connection);
+      handlers.onClose(client, reason);
+    },
+  });
 }
 
 function readText(path: string): FileText {

@@ -238,11 +238,20 @@ test("rights: a client may resolve or publish only if it was told so", () => {
 
 test("a user's quota of new mappings leaves known ones alone", () => {
   const desk = new Desk({}, { newPerUserRate: 5 });
-  const replies = Array.from({ length: 8 }, (_, index) => desk.ask(request(index, 900 + index)));
-  assert.equal(replies.filter((reply) => reply!.startsWith("1187")).length, 5);
-  assert.match(desk.ask(request(9, 900))!, /^1187/);
+  desk.service.connected(3, { uid: 1000, mayResolve: true, mayPublish: true });
+  const ask = (index: number) => desk.ask(request(index, 900 + index), 3)!;
+  const replies = Array.from({ length: 8 }, (_, index) => ask(index));
+  assert.equal(replies.filter((reply) => reply.startsWith("1187")).length, 5);
+  assert.match(ask(0), /^1187/);
   desk.nowMs += 1000;
-  assert.match(desk.ask(request(9, 907))!, /^1187/);
+  assert.match(ask(7), /^1187/);
+});
+
+test("the superuser has no quota of new mappings", () => {
+  const desk = new Desk({}, { newPerUserRate: 5 });
+  desk.service.connected(3, { uid: 0, mayResolve: true, mayPublish: true });
+  const replies = Array.from({ length: 8 }, (_, index) => desk.ask(request(index, 900 + index), 3));
+  assert.ok(replies.every((reply) => reply!.startsWith("1187")));
 });
 
 test("complaints are counted all and told once a second per kind", () => {

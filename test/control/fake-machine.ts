@@ -94,7 +94,7 @@ export class FakeMachine implements Machine {
     return { stop: async () => void this.events.push("stop workers") };
   }
 
-  listen(path: string, handlers: ClientHandlers) {
+  listen(path: string, _group: string | undefined, handlers: ClientHandlers) {
     this.#open(`listen ${path}`);
     this.handlers = handlers;
     return { close: () => void this.events.push("close listener") };

@@ -40,6 +40,7 @@ test("every flag has the default of the specification", () => {
     gatewayReference: 1n,
     dataFolder: "/var/lib/ipref",
     mapperSocket: "/run/ipref/mapper.sock",
+    mapperGroup: undefined,
     hostsFile: "/etc/hosts",
     buffersMax: 64,
     remoteGatewaysMax: 1024,
