@@ -49,6 +49,8 @@ export interface LookupResult {
   readonly warnings: readonly string[];
   /** Candidates whose local name is gone were kept for this time. */
   readonly isHeld: boolean;
+  /** Something could not be found out; asking again soon may help. */
+  readonly hasFailures: boolean;
 }
 
 interface Remembered {
@@ -96,7 +98,10 @@ export class HostLookup {
       const note = "most local names are gone; they stay published until the next poll";
       result.warnings.push(note);
     }
-    return { ...result, isHeld };
+    const hasFailures = [...locals.values(), ...gateways.values()].some(
+      ({ kind }) => kind === "failed",
+    );
+    return { ...result, isHeld, hasFailures };
   }
 
   #localName(label: string): string {

@@ -10,13 +10,16 @@ import type { Delivery } from "./delivery.js";
 import { HostLookup } from "./host-lookup.js";
 import { type HostSet, hostSetOf } from "./host-set.js";
 import { hashText } from "./mapper-publication.js";
-import { type Fetcher, type FetchResult, Poller } from "./poller.js";
+import { type Fetcher, type FetchResult, Poller, retryDelaySeconds } from "./poller.js";
 import type { AgentWorld } from "./ports.js";
 import type { SourceSpec } from "./source-spec.js";
 import { FRESH_INTERVALS, vote } from "./vote.js";
 
 /** Lines about records that are left out, of one look-up. */
 const WARNINGS_SHOWN_MAX = 50;
+
+/** The first set is published although names could not be looked up at the latest now: 75 s. */
+const FIRST_TRIES_MAX = 5;
 
 /** What all sources of an agent share. */
 export interface SourceSettings {
@@ -52,6 +55,9 @@ export class Source {
   #isEvaluationAsked = false;
   /** What was looked up last, and when. */
   #lookedUp: { readonly fingerprint: string; readonly atMs: number } | undefined;
+  /** Look-ups in a row of which a part failed. */
+  #failedLookups = 0;
+  #cancelLookup = () => {};
   #warned = new Set<string>();
   #isClosed = false;
 
@@ -91,6 +97,7 @@ export class Source {
   close(): void {
     this.#isClosed = true;
     for (const { poller } of this.#places) poller.close();
+    this.#cancelLookup();
     this.delivery.close();
   }
 
@@ -198,7 +205,22 @@ export class Source {
     const result = await this.#lookup.run(offer, publicResolver, localResolver, atMs);
     if (this.#isClosed) return;
     this.#warn([...offer.warnings, ...result.warnings]);
-    this.#accept(hostSetOf(result.records));
+    this.#failedLookups = result.hasFailures ? this.#failedLookups + 1 : 0;
+    if (result.hasFailures) this.#planLookup();
+    // After a start there is no earlier address to keep: a resolver that starts later than the
+    // agent must not withdraw what the gateway still has from before.
+    const isTooEarly = this.delivery.set === undefined && this.#failedLookups < FIRST_TRIES_MAX;
+    if (!result.hasFailures || !isTooEarly) this.#accept(hostSetOf(result.records));
+  }
+
+  /** Asks for the same names again, after 5, 10, 20, ... 300 s. */
+  #planLookup(): void {
+    const delayMs = 1000 * retryDelaySeconds(this.#failedLookups, this.#settings.intervalSeconds);
+    this.#cancelLookup();
+    this.#cancelLookup = this.#world.timers.after(delayMs, () => {
+      this.#lookedUp = undefined;
+      void this.#evaluate();
+    });
   }
 
   #accept(set: HostSet): void {

@@ -407,3 +407,22 @@ test("weeks pass in a moment, and nothing is sent but announcements", async () =
   const hashes = lab.mapper.sent.length - data.length;
   assert.ok(hashes > 340 && hashes < 400, `${hashes} announcements`);
 });
+
+test("a resolver that starts later than the agent withdraws nothing", async () => {
+  const lab = standardLab(new ZoneServer(1, [WWW, MAIL]));
+  lab.names.set("www.lan", undefined);
+  lab.names.set("mail.lan", undefined);
+  await lab.run(12);
+  assert.equal(lab.mapper.sent.length, 0);
+  lab.names.set("www.lan", ["10.0.0.10"]);
+  lab.names.set("mail.lan", ["10.0.0.25"]);
+  await lab.run(10);
+  assert.deepEqual(lab.records(), [WWW_LINE, MAIL_LINE]);
+});
+
+test("a name that never can be looked up does not hold the others back for ever", async () => {
+  const lab = standardLab(new ZoneServer(1, [WWW, MAIL]));
+  lab.names.set("mail.lan", undefined);
+  await lab.run(90);
+  assert.deepEqual(lab.records(), [WWW_LINE]);
+});
