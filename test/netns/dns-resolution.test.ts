@@ -2,9 +2,10 @@
 // Corefiles, and hosts that know nothing but their name server. IPv4 and IPv6.
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
+import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import type { IpVersion } from "../../src/programs/demo/network.js";
 import { staticEncodedAddress } from "../../src/programs/demo/network.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
@@ -363,6 +364,59 @@ describe("the documented Corefile for IPv6", { skip, concurrency: 1, timeout: 12
       ]);
     }
   });
+});
+
+/** One Corefile of a document and the questions below it, each with the answer printed there. */
+interface Example {
+  readonly corefile: string;
+  readonly questions: readonly { readonly words: string; readonly answer: readonly string[] }[];
+}
+
+/** Blocks marked `corefile`, each with the block marked `console` behind it. */
+function examplesOf(document: string): Example[] {
+  const blocks = [...document.matchAll(/```(corefile|console)\n(.*?)```/gs)];
+  const examples: Example[] = [];
+  for (const [, kind, text] of blocks) {
+    if (kind === "corefile") {
+      examples.push({ corefile: text!, questions: [] });
+      continue;
+    }
+    const questions = text!.split(/^\$ dig \+short /m).slice(1);
+    const last = examples.pop()!;
+    const read = questions.map((question) => {
+      const [words, ...answer] = question.trimEnd().split("\n");
+      return { words: words!, answer };
+    });
+    examples.push({ ...last, questions: read });
+  }
+  return examples;
+}
+
+describe("docs/DNS-SERVER.md", { skip, concurrency: 1, timeout: 180_000 }, () => {
+  const path = join(repositoryRoot(), "docs", "DNS-SERVER.md");
+  const examples = examplesOf(readFileSync(path, "utf8"));
+  let world: World;
+  before(async () => {
+    world = await World.create(4);
+    world.resolver(world.lab.network.sites[0].gatewayLocalAddress);
+  });
+  after(async () => world?.destroy());
+  afterEach(async () => world.stop());
+
+  it("has a question for each Corefile", () => {
+    assert.ok(examples.length >= 5);
+    for (const { corefile, questions } of examples) assert.ok(questions.length > 0, corefile);
+  });
+
+  for (const [index, { corefile, questions }] of examples.entries()) {
+    it(`example ${index + 1} answers as printed`, async () => {
+      await world.start(corefile);
+      for (const { words, answer } of questions) {
+        const found = await digShort(world.lab.network.namespaces, world.host, words);
+        assert.deepEqual(found, answer, `${words}\n${world.diagnosis()}`);
+      }
+    });
+  }
 });
 
 /** Addresses in the output of `getent ahosts`. */

@@ -114,8 +114,16 @@ async function withServer(
   }
 }
 
-/** Asks one question over UDP; undefined without a reply in a second. */
+/** Asks up to three times, as hosts do; a busy machine may be slow. */
 async function ask(port: number, name: string): Promise<DecodedMessage | undefined> {
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const reply = await askOnce(port, name);
+    if (reply !== undefined) return reply;
+  }
+  return undefined;
+}
+
+async function askOnce(port: number, name: string): Promise<DecodedMessage | undefined> {
   const builder = new MessageBuilder();
   const request = new Uint8Array(512);
   builder.begin(request, 512, 4711, FLAG_RD);
