@@ -98,8 +98,8 @@ export type UpstreamResult =
 
 /**
  * Asks a group of servers with its policy, health state, retries, 0x20 and TCP fallback. `bytes` of
- * a reply is a complete message with the question at octet 12 spelled as `question.name`; its id means
- * nothing and its OPT may be left out.
+ * a reply is a complete message with the question at octet 12 spelled as `question.name`; its id
+ * means nothing and its OPT may be left out.
  */
 export interface UpstreamPort {
   ask(question: UpstreamQuestion): Promise<UpstreamResult>;
