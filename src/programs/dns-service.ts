@@ -10,7 +10,7 @@ import { ProblemList } from "../dns/corefile/parser.js";
 import { formatProblem, type Problem } from "../dns/corefile/structure.js";
 import { ResponseRate } from "../dns/limits/response-rate.js";
 import type { ReloadSettings } from "../dns/plugins/reload/setup.js";
-import type { TimeoutSettings } from "../dns/plugins/timeouts/setup.js";
+import { TIMEOUT_DEFAULTS, type TimeoutSettings } from "../dns/plugins/timeouts/setup.js";
 import { SourceLimits } from "../dns/server/rate-limit.js";
 import { DnsServer } from "../dns/server/server.js";
 import { isFiltered, SourceFilter } from "../dns/server/source-filter.js";
@@ -250,7 +250,8 @@ export class DnsService {
     if (httpRefused !== undefined) throw httpRefused;
     const timeouts = configuration.blocks.map(({ settings }) => settings.get("timeouts"));
     const chosen = timeouts.find((found) => found !== undefined) as TimeoutSettings | undefined;
-    if (chosen !== undefined) this.#listening.timeouts = chosen;
+    this.#listening.timeouts = chosen ?? TIMEOUT_DEFAULTS;
+    this.#server.tcpIdleMs = this.#listening.timeouts.idleMs;
   }
 
   async #read(): Promise<{ configuration: Configuration; checksum: string }> {

@@ -1,5 +1,5 @@
-// Our zones in the hands of other people's software: NSD, Knot and BIND as secondaries, dig and kdig
-// as clients, a zone served by Knot as the judge of ours.
+// Our zones in the hands of other people's software: NSD, Knot and BIND as secondaries, dig and
+// kdig as clients, a zone served by Knot as the judge of ours.
 
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -161,6 +161,11 @@ describe("our zones and other software", { skip, concurrency: 1, timeout: 240_00
     const two = await kdig("+tcp", "+keepopen", "host.internal", "A", "mail.internal", "MX");
     assert.match(two, /10\.0\.0\.1/);
     assert.match(two, /10 host\.internal\./);
+    // Code 11, 2 octets, 100 times 100 ms (RFC 7828).
+    const keepalive = await dig(namespaces, peer, `@${PRIMARY} +tcp +keepalive host.internal A`);
+    assert.match(keepalive.stdout, /TCP[- ]KEEPALIVE: 10\.0 secs/i, keepalive.stdout);
+    const overUdp = await dig(namespaces, peer, `@${PRIMARY} +keepalive host.internal A`);
+    assert.doesNotMatch(overUdp.stdout, /KEEPALIVE:/i);
     assert.match(await kdig("+dnssec", "host.internal", "A"), /Flags: do/i);
     const six = await namespaces.exec(peer, "kdig", [
       "@fd77::1",

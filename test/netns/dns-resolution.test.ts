@@ -318,6 +318,10 @@ describe("documented Corefiles over IPv4", { skip, concurrency: 1, timeout: 240_
     const without = (await world.dig("@127.0.0.1 host.example.com A")).stdout;
     // `on-failure next`: the native address with a short life.
     assert.match(without, /host\.example\.com\.\s+([0-9]|[12][0-9]|30)\s+IN\s+A\s+192\.0\.2\.80/);
+    // Started while there is no mapper, the server answers, too, and finds the mapper later.
+    await world.stop();
+    await world.start(CLIENT);
+    assert.deepEqual(await world.short("@127.0.0.1 host.example.com A"), ["192.0.2.80"]);
     world.lab.gateways[0] = await startGateway(world.lab.network, site1, {
       hostsLines: hostsLines(site1, site2),
     });

@@ -275,4 +275,37 @@ s.on("message",(m,r)=>setTimeout(()=>{m[2]|=128;s.send(m,r.port,r.address)},300)
     assert.notEqual(statusOf((await question).stdout), "no reply", (await question).stdout);
     slow.kill("SIGKILL");
   });
+
+  it("bears 10,000 questions in flight with a dead upstream, and lives on", async () => {
+    const running = await start(`. {
+    forward . 127.0.0.1:5399
+}
+example.org {
+    file example.org.db
+}
+`);
+    // A socket that takes everything and says nothing.
+    const script = `const s=require("dgram").createSocket("udp4");s.bind(5399,"127.0.0.1",()=>console.log("up"))`;
+    const silent = namespaces.spawn(server, process.execPath, ["-e", script]);
+    let up = "";
+    silent.stdout?.on("data", (chunk: Buffer) => {
+      up += chunk.toString();
+    });
+    assert.ok(await waitFor(() => (up.includes("up") ? true : undefined), 5000));
+    const list = join(folder, "names");
+    const names = Array.from({ length: 10_000 }, (_, index) => `n${index}.example.net A\n`);
+    writeFileSync(list, names.join(""));
+    const args = ["-s", "127.0.0.1", "-d", list, "-n", "1", "-c", "10", "-q", "10000", "-t", "8"];
+    const load = namespaces.exec(server, "dnsperf", args, { timeoutMs: 60_000 });
+    await sleep(1500);
+    const meanwhile = await digShort(namespaces, server, "@127.0.0.1 host.example.org A");
+    assert.deepEqual(meanwhile, ["192.0.2.1"]);
+    const { stdout } = await load;
+    assert.match(stdout, /SERVFAIL 10000 \(100\.00%\)/, stdout);
+    const status = readFileSync(`/proc/${running.child.pid}/status`, "utf8");
+    assert.ok(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) < 250_000, status);
+    const later = await digShort(namespaces, server, "@127.0.0.1 host.example.org A");
+    assert.deepEqual(later, ["192.0.2.1"]);
+    silent.kill("SIGKILL");
+  });
 });

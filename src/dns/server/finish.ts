@@ -29,17 +29,24 @@ import {
 import { packedInto } from "../../wire/dns/packed.js";
 import { HEADER_LENGTH } from "../../wire/dns/reader.js";
 import type { ResourceRecord } from "../../wire/dns/record.js";
+import { forEachOption } from "../../wire/dns/request.js";
 import type { Answer, PackedAnswer, RecordsAnswer } from "../answer.js";
+import { TIMEOUT_DEFAULTS } from "../plugins/timeouts/setup.js";
 import type { Query } from "../query.js";
 
 /** Opcode, RD and CD of the request come back (RFC 1035 4.1.1, RFC 4035 3.2.2). */
 const FLAGS_COPIED = 0x7800 | FLAG_RD | FLAG_CD;
+
+/** EDNS option code of TCP keepalive (RFC 7828 3.1). */
+const OPTION_KEEPALIVE = 11;
 
 const NO_BYTES = new Uint8Array(0);
 
 /** Writer of replies; one for a thread. */
 export class Finisher {
   readonly #builder = new MessageBuilder();
+  /** Time that an idle connection stays open, told to clients that ask (RFC 7828). */
+  tcpIdleMs = TIMEOUT_DEFAULTS.idleMs;
 
   /**
    * Fills the reply to `query` into `target`, at most `sizeMax` octets, and returns its length; 0
@@ -55,7 +62,7 @@ export class Finisher {
   ): number {
     if (answer.kind === "silent") return 0;
     const flags = replyFlagsOf(query, answer, replyFlags);
-    const options = query.hasEdns ? optionsOf(answer) : NO_BYTES;
+    const options = query.hasEdns ? optionsOf(query, answer, this.tcpIdleMs) : NO_BYTES;
     const optLength = query.hasEdns ? OPT_LENGTH + options.length : 0;
     this.#builder.begin(target, sizeMax - optLength, query.id, flags);
     this.#copyQuestion(target, query);
@@ -121,9 +128,25 @@ function replyFlagsOf(query: Query, answer: Answer, replyFlags: number): number 
   return FLAG_QR | (query.flags & FLAGS_COPIED) | replyFlags | answer.flags | rcode;
 }
 
-function optionsOf(answer: Answer): Uint8Array {
+/** Extended error, and over TCP the keepalive option if the client sent one. */
+function optionsOf(query: Query, answer: Answer, tcpIdleMs: number): Uint8Array {
   const { extendedError } = answer;
-  return extendedError ? extendedErrorOption(extendedError.code, extendedError.text) : NO_BYTES;
+  const first = extendedError
+    ? extendedErrorOption(extendedError.code, extendedError.text)
+    : NO_BYTES;
+  if (query.transport !== "tcp" || !hasKeepalive(query)) return first;
+  // The length 2 and the time in units of 100 ms (RFC 7828 3.1).
+  const second = Uint8Array.of(0, OPTION_KEEPALIVE, 0, 2, 0, 0);
+  writeU16(second, 4, Math.min(65_535, Math.floor(tcpIdleMs / 100)));
+  return Uint8Array.of(...first, ...second);
+}
+
+function hasKeepalive({ bytes, optionsStart, optionsEnd }: Query): boolean {
+  let isFound = false;
+  forEachOption(bytes, optionsStart, optionsEnd, (code) => {
+    if (code === OPTION_KEEPALIVE) isFound = true;
+  });
+  return isFound;
 }
 
 /**

@@ -81,6 +81,11 @@ export class DnsServer {
     this.#limits = limits;
   }
 
+  /** Time that idle connections stay open, as clients are told (RFC 7828). */
+  set tcpIdleMs(idleMs: number) {
+    this.#finisher.tcpIdleMs = idleMs;
+  }
+
   get inFlight(): number {
     return this.#inFlight;
   }
