@@ -78,7 +78,7 @@ test("a failed exchange starts checks every 0.5 s; more than max_fails of them t
   assert(tookMs < 20, "passed over");
   assert.equal(dead.asked.length, 1);
   const warnings = network.world.texts("WARNING");
-  assert.deepEqual(warnings, ["server 192.0.2.1:53 does not answer"]);
+  assert.deepEqual(warnings, ["upstream 192.0.2.1:53 does not answer"]);
 });
 
 test("any reply to a check brings a server back", async () => {
@@ -97,7 +97,7 @@ test("any reply to a check brings a server back", async () => {
   const count = server.received.length;
   await network.pass(5000);
   assert.equal(server.received.length, count, "no checks while it works");
-  assert.deepEqual(network.world.texts("INFO"), ["server 192.0.2.1:53 answers again"]);
+  assert.deepEqual(network.world.texts("INFO"), ["upstream 192.0.2.1:53 answers again"]);
 });
 
 test("checks to a refusing server come at the interval, not in a rush", async () => {

@@ -169,7 +169,7 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
   #foundLoop(server: ServerState): void {
     if (server.isLooping) return;
     server.isLooping = true;
-    const text = `server ${server.label} leads back to this server; it is not asked any more`;
+    const text = `upstream ${server.label} leads back to this server; it is not asked any more`;
     this.#world.log.write("ERROR", "loop", text);
   }
 

@@ -127,7 +127,7 @@ export class HealthCheck extends Deadline implements DatagramReceiver, StreamRec
     this.#isAsking = false;
     const { log, options } = this.#world;
     if (this.#server.failCount > options.maxFails) {
-      log.write("INFO", "forward", `server ${this.#server.label} answers again`);
+      log.write("INFO", undefined, `upstream ${this.#server.label} answers again`);
     }
     this.#server.failCount = 0;
     this.#server.isChecking = false;
@@ -139,7 +139,7 @@ export class HealthCheck extends Deadline implements DatagramReceiver, StreamRec
     const { log, options, wheel } = this.#world;
     this.#server.countCheckFailed();
     if (++this.#server.failCount === options.maxFails + 1) {
-      log.write("WARNING", "forward", `server ${this.#server.label} does not answer`);
+      log.write("WARNING", undefined, `upstream ${this.#server.label} does not answer`);
     }
     const nextAtMs = Math.max(nowMs + 1, this.#sentAtMs + options.healthCheckMs);
     wheel.set(this, nextAtMs, nowMs);
