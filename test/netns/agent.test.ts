@@ -56,6 +56,13 @@ function manyZone(serial: number, first: number, count: number): string {
   return zoneText(serial, lines);
 }
 
+/** Time of day of the first line with this text, in milliseconds. */
+function stampMs(log: string, text: string): number {
+  const line = log.split("\n").find((one) => one.includes(text)) ?? "";
+  const [hours, minutes, seconds] = line.slice(0, 15).split(":").map(Number);
+  return 1000 * (3600 * hours! + 60 * minutes! + seconds!);
+}
+
 describe("the DNS agent and real name servers", { skip, concurrency: 1, timeout: 300_000 }, () => {
   let site: AgentSite;
   const masters = { knot: 5301, bind: 5302, nsd: 5303 };
@@ -170,12 +177,11 @@ describe("the DNS agent and real name servers", { skip, concurrency: 1, timeout:
     });
 
     it("accepts them within five seconds of the first poll", async () => {
-      const startMs = performance.now();
-      agent = site.agent("lan:many.example:127.0.0.1:5314");
-      await agent.until(/I starting/);
+      agent = site.agent("-time-stamps", "lan:many.example:127.0.0.1:5314");
       await agent.until(/10000 records acknowledged/, 30_000);
-      const tookMs = performance.now() - startMs - FIRST_POLL_MS;
-      assert.ok(tookMs < 5000, `took ${Math.round(tookMs)} ms`);
+      const startMs = stampMs(agent.log(), "connected to the mapper");
+      const tookMs = stampMs(agent.log(), "records acknowledged") - startMs - FIRST_POLL_MS;
+      assert.ok(tookMs < 5000, `took ${Math.round(tookMs)} ms:\n${agent.log()}`);
       for (const index of [0, 4095, 4096, MANY - 1]) {
         const address = await site.localAddress(BigInt(manyReference(index)));
         assert.equal(address, `10.1.${index >> 8}.${index & 255}`);
@@ -187,7 +193,7 @@ describe("the DNS agent and real name servers", { skip, concurrency: 1, timeout:
       knot = await startKnot(site, 5304, zones(2, 1));
       writeFileSync(flag(), String(knot.child.pid));
       agent.child.kill("SIGHUP"); // asks now
-      await agent.until(/^E lan:many\.example: .*transfer: /m);
+      await agent.until(/E lan:many\.example: .*transfer: /);
       await sleep(1000);
       assert.equal(await site.localAddress(BigInt(manyReference(0))), "10.1.0.0");
       assert.doesNotMatch(agent.log(), /serial 2/);
