@@ -23,6 +23,7 @@ function makeProgram(finish: (status: number) => void): Command {
     .addHelpText("after", EXIT_HELP)
     .enablePositionalOptions()
     .exitOverride();
+  addSystem(program, finish);
   addDemo(program, finish);
   addTest(program, finish);
   addVectors(program, finish);
@@ -32,6 +33,33 @@ function makeProgram(finish: (status: number) => void): Command {
     .description("build the programs, the tests and the benchmarks")
     .action(() => finish(EXIT_OK)); // the launcher has built before this program started
   return program;
+}
+
+/** Commands of the running system; each reads its own flags. */
+function addSystem(program: Command, finish: (status: number) => void): void {
+  const add = (
+    name: string,
+    description: string,
+    run: (args: readonly string[]) => Promise<number>,
+  ): void => {
+    program
+      .command(name)
+      .description(description)
+      .argument("[args...]")
+      .helpOption(false)
+      .allowUnknownOption()
+      .passThroughOptions()
+      .action(async (args: string[]) => finish(await run(args)));
+  };
+  add("up", "run gateway, DNS server and DNS agent (root)", async (args) =>
+    (await import("./up.js")).runUp(args),
+  );
+  add("down", "end a running up and undo what it did (root)", async (args) =>
+    (await import("./down.js")).runDown(args),
+  );
+  add("publish", "publish a local host by name; publish -h tells how", async (args) =>
+    (await import("./publish.js")).runPublish(args),
+  );
 }
 
 function addDemo(program: Command, finish: (status: number) => void): void {

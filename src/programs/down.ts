@@ -1,0 +1,77 @@
+/** `ipref down`: ends a running `ipref up` and undoes what it did, also after its sudden death. */
+
+import { Command, CommanderError } from "commander";
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
+import { addConfigurationFlags, loadConfiguration, settingFlags } from "./up.js";
+import { isRunning, type KnownProcess, readState, undo } from "./up-machine.js";
+import { pathsOf } from "./up-plan.js";
+import { ConfigurationRefused, REFUSED_STATUS } from "./up-system.js";
+
+/** `ipref up` ends its parts one after the other, each within 9 s. */
+const STOP_TIME_MAX_MS = 28_000;
+const STEP_MS = 20;
+
+/** Runs the command; resolves to the exit status. */
+export async function runDown(args: readonly string[]): Promise<number> {
+  const command = new Command("ipref down")
+    .description("end a running ipref up and undo what it did to the machine")
+    .helpOption("-h, --help", "print this text")
+    .allowExcessArguments(false)
+    .exitOverride();
+  addConfigurationFlags(command);
+  let path: string;
+  try {
+    command.parse([...args], { from: "user" });
+    const options = command.opts<Record<string, unknown>>();
+    const flags = settingFlags(options);
+    path = pathsOf(loadConfiguration(options.config as string | undefined, flags)).state;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (!(error instanceof ConfigurationRefused)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return REFUSED_STATUS;
+  }
+  return await takeDown(path);
+}
+
+async function takeDown(path: string): Promise<number> {
+  const state = readState(path);
+  if (state === undefined) {
+    process.stdout.write("ipref up is not running and has left nothing behind\n");
+    return EXIT_OK;
+  }
+  if (isRunning(state.supervisor)) {
+    signal(state.supervisor, "SIGTERM");
+    if (!(await ended(state.supervisor))) {
+      process.stderr.write(`ipref up (process ${state.supervisor.pid}) does not end\n`);
+      return EXIT_FAILED;
+    }
+  }
+  const left = readState(path);
+  if (left === undefined) {
+    process.stdout.write("ipref up has ended\n");
+    return EXIT_OK;
+  }
+  for (const part of left.parts.filter(isRunning)) signal(part, "SIGTERM");
+  for (const part of left.parts) if (!(await ended(part))) signal(part, "SIGKILL");
+  undo(path, left);
+  process.stdout.write("Cleared away what ipref up had left\n");
+  return EXIT_OK;
+}
+
+function signal(target: KnownProcess, name: NodeJS.Signals): void {
+  try {
+    process.kill(target.pid, name);
+  } catch {
+    // It has just ended.
+  }
+}
+
+async function ended(target: KnownProcess): Promise<boolean> {
+  const deadline = Date.now() + STOP_TIME_MAX_MS;
+  while (isRunning(target)) {
+    if (Date.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+  }
+  return true;
+}

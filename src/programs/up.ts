@@ -1,0 +1,193 @@
+/**
+ * `ipref up`: the whole system in one supervised run. Reads flags and configuration, starts the
+ * parts, hands signals on, and turns the end into an exit status.
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { Command, CommanderError, Option } from "commander";
+import { readConfiguration } from "../control/config/read.js";
+import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
+import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
+import { PartFailed } from "./up-part.js";
+import { ConfigurationRefused, REFUSED_STATUS, UpSystem } from "./up-system.js";
+
+/** The configuration file when it exists. */
+export const CONFIGURATION_FILE = "/etc/ipref/ipref.toml";
+/** Shells report a process ended by signal n as 128 + n; SIGKILL is 9. */
+const EXIT_KILLED = 137;
+/** Width of the part's name in front of its lines. */
+const NAME_WIDTH = 8;
+
+/** Flags of `up` that are no settings. */
+export interface UpFlags {
+  readonly config: string | undefined;
+  readonly dns: "print" | "resolvectl";
+  readonly isCheck: boolean;
+  /** By flag name. */
+  readonly settings: ReadonlyMap<string, string>;
+}
+
+/** Adds `--config` and the flags of all settings that have one. */
+export function addConfigurationFlags(command: Command): Command {
+  command.option("--config <file>", `configuration (default: ${CONFIGURATION_FILE} if present)`);
+  for (const { flag, valueName, preset, presetText, meaning } of SETTINGS) {
+    if (flag === undefined) continue;
+    const shown = presetText ?? String(preset);
+    const plain = meaning.replaceAll("`", "");
+    command.option(`--${flag} <${valueName.toLowerCase()}>`, `${plain} (default: ${shown})`);
+  }
+  return command;
+}
+
+/** Values of the settings' flags. */
+export function settingFlags(options: Readonly<Record<string, unknown>>): Map<string, string> {
+  const values = new Map<string, string>();
+  for (const { flag } of SETTINGS) {
+    if (flag === undefined) continue;
+    const value = options[flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
+    if (typeof value === "string") values.set(flag, value);
+  }
+  return values;
+}
+
+/** Reads file and flags; throws ConfigurationRefused. */
+export function loadConfiguration(
+  config: string | undefined,
+  flags: ReadonlyMap<string, string>,
+): UpConfiguration {
+  const file = config ?? CONFIGURATION_FILE;
+  let text = "";
+  if (config !== undefined || existsSync(file)) {
+    try {
+      text = readFileSync(file, "utf8");
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      throw new ConfigurationRefused([`Cannot read the configuration ${file}: ${code}`]);
+    }
+  }
+  const read = readConfiguration({ file, text, flags });
+  if (!read.ok) throw new ConfigurationRefused(read.complaints);
+  return read.configuration;
+}
+
+/** Parses the arguments of `up`; a status when there is nothing to run. */
+export function parseUpFlags(args: readonly string[]): UpFlags | number {
+  const command = new Command("ipref up")
+    .description("run gateway, DNS server and DNS agent until Ctrl-C; without flags: client mode")
+    .helpOption("-h, --help", "print this text")
+    .allowExcessArguments(false)
+    .exitOverride();
+  addConfigurationFlags(command)
+    .addOption(
+      new Option("--dns <way>", "what to do with the machine's own DNS")
+        .choices(["print", "resolvectl"])
+        .default("print"),
+    )
+    .option("--check", "test the configuration and end");
+  try {
+    command.parse([...args], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+  }
+  const options = command.opts<Record<string, unknown>>();
+  return {
+    config: options.config as string | undefined,
+    dns: options.dns as UpFlags["dns"],
+    isCheck: options.check === true,
+    settings: settingFlags(options),
+  };
+}
+
+/** Runs until a signal; resolves to the exit status. */
+export async function runUp(args: readonly string[]): Promise<number> {
+  const startMs = performance.now();
+  const flags = parseUpFlags(args);
+  if (typeof flags === "number") return flags;
+  if (!flags.isCheck && process.geteuid?.() !== 0) {
+    complain(["ipref up creates a network interface and needs root: sudo ./ipref up"]);
+    return EXIT_NO_PERMISSION;
+  }
+  let system: UpSystem;
+  try {
+    system = new UpSystem({
+      read: () => loadConfiguration(flags.config, flags.settings),
+      usesResolvectl: flags.dns === "resolvectl",
+      say: (text) => show("ipref", text),
+      onLine: show,
+    });
+    if (flags.isCheck) {
+      await system.check();
+      process.stdout.write("The configuration can be used\n");
+      return EXIT_OK;
+    }
+  } catch (error) {
+    return refusal(error);
+  }
+  return await supervise(system, startMs);
+}
+
+async function supervise(system: UpSystem, startMs: number): Promise<number> {
+  const requested = stopRequest(() => system.kill());
+  let status = EXIT_OK;
+  try {
+    const started = system.start().then(() => "started" as const);
+    started.catch(() => undefined);
+    if ((await Promise.race([started, requested])) === "started") {
+      const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+      process.stdout.write(`ipref: ready in ${seconds} s, ${summary(system.configuration)}\n`);
+      process.on("SIGHUP", () => void system.reload());
+      await requested;
+    }
+  } catch (error) {
+    status = refusal(error);
+    if (error instanceof ConfigurationRefused) return status;
+  }
+  await system.stop();
+  return status;
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends everything at once. */
+function stopRequest(kill: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let hasCome = false;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => {
+        if (hasCome) {
+          kill();
+          process.exit(EXIT_KILLED);
+        }
+        hasCome = true;
+        resolve();
+      });
+    }
+  });
+}
+
+function summary({ gateway, resolver, publish }: UpConfiguration): string {
+  const who = gateway.public === "" ? "client mode" : `reached at ${gateway.public}`;
+  const dns = resolver.enabled ? `DNS on port ${resolver.port}` : "no DNS server";
+  const what = publish.domain === "" ? "nothing published" : `publishing ${publish.domain}`;
+  return `${who}, ${gateway["encode-net"]}, ${dns}, ${what}`;
+}
+
+function refusal(error: unknown): number {
+  if (error instanceof ConfigurationRefused) {
+    complain(error.complaints);
+    return REFUSED_STATUS;
+  }
+  if (error instanceof PartFailed) {
+    complain([`Cannot start: ${error.message}; its last lines say why`]);
+    return error.exitStatus === 0 ? EXIT_FAILED : error.exitStatus;
+  }
+  throw error;
+}
+
+function complain(lines: readonly string[]): void {
+  for (const line of lines) process.stderr.write(`${line}\n`);
+}
+
+function show(part: string, line: string): void {
+  process.stderr.write(`${part.padEnd(NAME_WIDTH)} | ${line}\n`);
+}
