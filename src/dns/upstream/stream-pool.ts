@@ -40,6 +40,7 @@ export class StreamTicket {
   readonly receiver: StreamReceiver;
   connection: PooledConnection | undefined;
   wasRepeated = false;
+  nextInBucket: StreamTicket | undefined = undefined;
 
   constructor(pool: StreamPool, framed: Uint8Array, receiver: StreamReceiver) {
     this.pool = pool;
@@ -58,6 +59,59 @@ export class StreamTicket {
   /** Nobody waits any more; `isTimeout` when the reply took too long. */
   cancel(isTimeout: boolean): void {
     this.connection?.forget(this, isTimeout);
+  }
+}
+
+/** Twice the questions that a connection usually carries. */
+const TICKET_BUCKETS = 128;
+
+/** Waiting tickets by id, linked in fixed buckets for the reason given in flight-table.ts. */
+class TicketTable {
+  readonly #buckets: (StreamTicket | undefined)[] = new Array<undefined>(TICKET_BUCKETS).fill(
+    undefined,
+  );
+  size = 0;
+
+  get(id: number): StreamTicket | undefined {
+    let ticket = this.#buckets[id % TICKET_BUCKETS];
+    while (ticket !== undefined && ticket.id !== id) ticket = ticket.nextInBucket;
+    return ticket;
+  }
+
+  add(ticket: StreamTicket): void {
+    const bucket = ticket.id % TICKET_BUCKETS;
+    ticket.nextInBucket = this.#buckets[bucket];
+    this.#buckets[bucket] = ticket;
+    this.size++;
+  }
+
+  /** `ticket` must be in. */
+  delete(ticket: StreamTicket): void {
+    const bucket = ticket.id % TICKET_BUCKETS;
+    let before: StreamTicket | undefined;
+    let found = this.#buckets[bucket];
+    while (found !== undefined && found !== ticket) {
+      before = found;
+      found = found.nextInBucket;
+    }
+    if (before === undefined) this.#buckets[bucket] = ticket.nextInBucket;
+    else before.nextInBucket = ticket.nextInBucket;
+    ticket.nextInBucket = undefined;
+    this.size--;
+  }
+
+  /** Takes all tickets out. */
+  drain(): StreamTicket[] {
+    const tickets: StreamTicket[] = [];
+    for (const head of this.#buckets) {
+      for (let ticket = head; ticket !== undefined; ticket = ticket.nextInBucket) {
+        tickets.push(ticket);
+      }
+    }
+    for (const ticket of tickets) ticket.nextInBucket = undefined;
+    this.#buckets.fill(undefined);
+    this.size = 0;
+    return tickets;
   }
 }
 
@@ -116,7 +170,7 @@ export class StreamPool {
 /** One connection with its questions. */
 export class PooledConnection extends Deadline implements StreamEvents {
   readonly #pool: StreamPool;
-  readonly #pending = new Map<number, StreamTicket>();
+  readonly #pending = new TicketTable();
   #connection: StreamConnection | undefined;
   /** Octets of an incomplete message. */
   #partial: Uint8Array | undefined;
@@ -140,17 +194,17 @@ export class PooledConnection extends Deadline implements StreamEvents {
     const { random, wheel } = this.#pool.settings;
     wheel.cancel(this);
     let id = randomBelow(random, 0x1_0000);
-    while (this.#pending.has(id)) id = (id + 1) & 0xffff;
+    while (this.#pending.get(id) !== undefined) id = (id + 1) & 0xffff;
     ticket.id = id;
     ticket.connection = this;
-    this.#pending.set(id, ticket);
+    this.#pending.add(ticket);
     this.#connection?.write(ticket.framed.slice());
   }
 
   /** Gives up a question. A connection on which a reply timed out gets no new ones. */
   forget(ticket: StreamTicket, isTimeout: boolean): void {
     if (this.#pending.get(ticket.id) !== ticket) return;
-    this.#pending.delete(ticket.id);
+    this.#pending.delete(ticket);
     ticket.connection = undefined;
     if (isTimeout && !this.#isRetired) {
       this.#isRetired = true;
@@ -203,7 +257,7 @@ export class PooledConnection extends Deadline implements StreamEvents {
     const ticket = this.#pending.get(readU16(message, 0));
     this.#hasAnswered = true;
     if (ticket === undefined) return true;
-    this.#pending.delete(ticket.id);
+    this.#pending.delete(ticket);
     ticket.connection = undefined;
     ticket.receiver.onMessage(message);
     this.#rest();
@@ -225,9 +279,7 @@ export class PooledConnection extends Deadline implements StreamEvents {
   #dissolve(detail: string): void {
     this.#pool.settings.wheel.cancel(this);
     this.#pool.retire(this);
-    const lost = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const ticket of lost) {
+    for (const ticket of this.#pending.drain()) {
       ticket.connection = undefined;
       if (this.#hasAnswered && !ticket.wasRepeated && detail !== "closed") {
         ticket.wasRepeated = true;
