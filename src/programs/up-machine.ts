@@ -109,12 +109,21 @@ export function machineResolvers(root = ""): string[] {
 export function upstreamsOf(rememberedPath: string): readonly string[] {
   const found = machineResolvers();
   if (found.length > 0) {
-    mkdirSync(dirname(rememberedPath), { recursive: true });
-    writeFileSync(rememberedPath, `${found.join("\n")}\n`);
+    remember(rememberedPath, found);
     return found;
   }
   if (!existsSync(rememberedPath)) return [];
   return readFileSync(rememberedPath, "utf8").split("\n").filter(Boolean);
+}
+
+/** A test of the configuration by an ordinary user may not write, and need not. */
+function remember(path: string, servers: readonly string[]): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${servers.join("\n")}\n`);
+  } catch (error) {
+    if (process.geteuid?.() === 0) throw error;
+  }
 }
 
 function nameServers(path: string): string[] {

@@ -93,8 +93,7 @@ export class UpSystem {
 
   /** Tests the configuration as a start would; throws ConfigurationRefused. */
   async check(): Promise<void> {
-    prepareLocalZone(this.#configuration);
-    await testPlan(this.#configuration, this.#plan);
+    await testPlan(this.#plan);
   }
 
   /** Starts everything; throws PartFailed or ConfigurationRefused, then `stop` cleans up. */
@@ -233,7 +232,7 @@ export class UpSystem {
     const next = waiting.length === 0 ? read : withLiveChanges(before, read);
     const plan = makePlan(next);
     prepareLocalZone(next);
-    await testPlan(next, plan);
+    await testPlan(plan);
     for (const { name } of waiting) {
       this.#options.say(`${name} has changed; the change waits for a new start`);
     }
@@ -291,14 +290,13 @@ function makePlan(configuration: UpConfiguration): UpPlan {
 }
 
 /** Tests command lines and Corefile without opening anything; throws ConfigurationRefused. */
-async function testPlan(configuration: UpConfiguration, plan: UpPlan): Promise<void> {
+async function testPlan(plan: UpPlan): Promise<void> {
   const complaints: string[] = [];
   const gateway = parseGatewayFlags(plan.gateway);
   if (gateway.kind === "errors") complaints.push(...gateway.lines);
   const agent = parseAgentFlags(plan.agent);
   if (agent.kind === "errors") complaints.push(...agent.lines);
   if (plan.resolver !== undefined) {
-    mkdirSync(configuration.files.run, { recursive: true });
     complaints.push(...(await corefileComplaints(plan.corefile)));
   }
   if (complaints.length > 0) throw new ConfigurationRefused(complaints);
