@@ -12,6 +12,7 @@ import type { KernelName } from "../src/control/gateway-flags.js";
 import { FastEgress } from "../src/forward/fast-egress.js";
 import { FastIngress } from "../src/forward/fast-ingress.js";
 import { FastPathMemory } from "../src/forward/fast-path.js";
+import { PacketBatch } from "../src/forward/ports.js";
 import { allocateWasmMemory, type WasmMemory } from "../src/platform/wasm.js";
 import { chooseKernel, makeKernel } from "../src/programs/kernel-choice.js";
 import { type AddressTableReader, KIND_LOCAL, KIND_REMOTE } from "../src/tables/address-table.js";
@@ -149,11 +150,8 @@ class BenchWorld {
     return this.#local === 4 ? 20 : 40;
   }
 
-  /** Translates packet `slot`; throws when the fast path does not take it. */
-  translator(
-    role: "egress" | "ingress",
-    kernel: KernelName,
-  ): { place: (slot: number) => number; run: Run } {
+  /** A batch of packet slots, and a function that translates it as the worker's loop does. */
+  translator(role: "egress" | "ingress", kernel: KernelName): { batch: PacketBatch; run: Run } {
     const lane = this.#plan.lanes[0]!;
     const base = role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset;
     const slab = slabLayout(base);
@@ -165,21 +163,46 @@ class BenchWorld {
     memory.refresh();
     const carries = { carriesTcp: true, carriesUdp: true, carriesIcmp: true };
     const settings = { localVersion, tunnelVersion, decrementTtl: false, ...carries };
-    const place = (slot: number): number => slotPacketOffset(slab, slot);
+    const batch = new PacketBatch();
+    const headerBytes = role === "egress" ? this.nativeHeaderBytes : this.tunnelHeaderBytes;
+    for (let slot = 0; slot < BATCH_PACKETS_MAX; slot++) {
+      batch.addLocal(slotPacketOffset(slab, slot), headerBytes + LAYER4_BYTES);
+    }
     if (role === "egress") {
       const fast = new FastEgress(memory, settings);
-      const length = this.nativeHeaderBytes + LAYER4_BYTES;
-      return { place, run: (offset) => fast.translate(offset, length) };
+      return { batch, run: () => egressCount(fast, batch) };
     }
     const fast = new FastIngress(memory, settings, seededRandom(1));
     const source = slab.socketAddressesOffset + 8;
     this.bytes.set(this.#peer.bytes, source);
-    const length = this.tunnelHeaderBytes + LAYER4_BYTES;
-    return { place, run: (offset) => fast.translate(offset, length, source, PORT) };
+    return { batch, run: () => ingressCount(fast, batch, source) };
   }
 }
 
-type Run = (offset: number) => number;
+/** Translates a batch; returns how many packets the fast path took. */
+type Run = () => number;
+
+function egressCount(fast: FastEgress, batch: PacketBatch): number {
+  const isTranslated = fast.translateBatch(batch, false);
+  let count = 0;
+  for (let index = 0; index < batch.count; index++) {
+    const { offsets, lengths } = batch;
+    const start = isTranslated
+      ? fast.resultOf(index)
+      : fast.translate(offsets[index]!, lengths[index]!);
+    if (start > 0) count++;
+  }
+  return count;
+}
+
+function ingressCount(fast: FastIngress, batch: PacketBatch, source: number): number {
+  let count = 0;
+  for (let index = 0; index < batch.count; index++) {
+    const { offsets, lengths } = batch;
+    if (fast.translate(offsets[index]!, lengths[index]!, source, PORT) > 0) count++;
+  }
+  return count;
+}
 
 function measure(
   world: BenchWorld,
@@ -188,19 +211,17 @@ function measure(
   heads: readonly Uint8Array[],
   rounds: number,
 ): number {
-  const { place, run } = world.translator(role, kernel);
-  const offsets = Array.from({ length: BATCH_PACKETS_MAX }, (_, slot) => place(slot));
+  const { batch, run } = world.translator(role, kernel);
   const pass = (translates: boolean): number => {
     let next = 0;
     const start = process.hrtime.bigint();
     for (let round = 0; round < rounds; round++) {
-      for (const offset of offsets) {
+      for (const offset of batch.offsets) {
         world.bytes.set(heads[next]!, offset);
         next = next + 1 === heads.length ? 0 : next + 1;
       }
-      if (!translates) continue;
-      for (const offset of offsets) {
-        if (run(offset) === 0) throw new Error(`the fast path did not take a packet (${role})`);
+      if (translates && run() !== batch.count) {
+        throw new Error(`the fast path did not take a packet (${role})`);
       }
     }
     return Number(process.hrtime.bigint() - start) / (rounds * BATCH_PACKETS_MAX);

@@ -15,6 +15,7 @@ import {
   SEGMENT_TARGET,
   SEGMENT_TEMPLATE_LENGTH,
 } from "../kernel/jobs.js";
+import { RESULT_HAND_OVER, RESULT_UNKNOWN } from "../kernel/translation.js";
 import {
   HEADER_SLOT_BYTES,
   headerSlotOffset,
@@ -83,15 +84,19 @@ export class EgressLoop {
 
   /** Moves the packets that wait, at most one batch. */
   runBatch(): void {
-    const { tun, memory, handOver, hasDeviceHeader } = this.#parts;
+    const { tun, memory, fast, handOver, hasDeviceHeader } = this.#parts;
     const input = this.#input;
     tun.readBatch(input);
     if (input.count === 0) return;
     memory.refresh();
+    const isTranslated = fast.translateBatch(input, hasDeviceHeader);
     for (let index = 0; index < input.count; index++) {
       const offset = input.offsets[index]!;
       const length = input.lengths[index]!;
-      if (hasDeviceHeader) this.#takeOffloaded(offset, length);
+      const result = isTranslated ? fast.resultOf(index) : RESULT_UNKNOWN;
+      if (result > 0) this.#add(result, offset, length, fast.portOf(index));
+      else if (result === RESULT_HAND_OVER) handOver.packet(RING_FROM_LOCAL, offset, length);
+      else if (hasDeviceHeader) this.#takeOffloaded(offset, length);
       else this.#take(offset, length);
     }
     this.#send();
@@ -110,9 +115,15 @@ export class EgressLoop {
     const { fast, handOver } = this.#parts;
     const start = fast.translate(offset, length);
     if (start === 0) return handOver.packet(RING_FROM_LOCAL, offset, length);
+    this.#add(start, offset, length, fast.port);
+  }
+
+  /** Appends the tunnel packet at `start` that a native packet became. */
+  #add(start: number, offset: number, length: number, port: number): void {
     const output = this.#output;
     if (output.count === output.capacity) this.#send();
-    output.addTunnel(start, offset + length - start, fast.addressOffset, fast.port);
+    const address = start + this.#parts.fast.contextOffset;
+    output.addTunnel(start, offset + length - start, address, port);
     this.#bytes += length;
   }
 

@@ -20,6 +20,7 @@ import {
   SEGMENT_TEMPLATE,
   SEGMENT_TEMPLATE_LENGTH,
 } from "../kernel/jobs.js";
+import { ENTRY_LENGTH, ENTRY_OFFSET, ENTRY_PORT, ENTRY_RESULT } from "../kernel/translation.js";
 import {
   FLAG_INACTIVE,
   FLAG_MULTIPLE,
@@ -31,6 +32,7 @@ import {
   WORD_REFERENCE,
 } from "../tables/address-table.js";
 import { PEER_IN_USE, PEER_SETTLED } from "../tables/peer-table.js";
+import { TRANSLATION_BYTES } from "../tables/shared-sizes.js";
 import {
   ECHO_REPLY,
   ECHO_REPLY_V6,
@@ -46,6 +48,7 @@ import {
   TCP_LENGTH_MIN,
   UDP_LENGTH_MIN,
 } from "./fast-path.js";
+import type { PacketBatch } from "./ports.js";
 import type { VnetReader } from "./vnet-header.js";
 
 const HAND_OVER = -1;
@@ -78,6 +81,37 @@ export class FastEgress {
     this.#memory = memory;
     this.#settings = settings;
     this.#headerLength = settings.localVersion === 4 ? 20 : 40;
+    memory.planTranslator(settings);
+  }
+
+  /**
+   * Translates all packets of a batch at once where the kernel can do that; false where it cannot.
+   * `resultOf` and `portOf` then tell about each packet.
+   */
+  translateBatch(batch: PacketBatch, hasDeviceHeader: boolean): boolean {
+    const { words, slab, kernel, nowSeconds } = this.#memory;
+    const { translator } = kernel;
+    if (translator === undefined) return false;
+    let entry = slab.translationsOffset >>> 2;
+    for (let index = 0; index < batch.count; index++) {
+      words[entry + ENTRY_OFFSET] = batch.offsets[index]!;
+      words[entry + ENTRY_LENGTH] = batch.lengths[index]!;
+      entry += TRANSLATION_BYTES >>> 2;
+    }
+    translator.egress(slab.translationsOffset, batch.count, hasDeviceHeader, nowSeconds);
+    return true;
+  }
+
+  /** Of packet `index` of a translated batch: offset of its tunnel packet, or RESULT_…. */
+  resultOf(index: number): number {
+    const { words, slab } = this.#memory;
+    return words[(slab.translationsOffset + TRANSLATION_BYTES * index) / 4 + ENTRY_RESULT]!;
+  }
+
+  /** UDP port to send packet `index` of a translated batch to. */
+  portOf(index: number): number {
+    const { words, slab } = this.#memory;
+    return words[(slab.translationsOffset + TRANSLATION_BYTES * index) / 4 + ENTRY_PORT]!;
   }
 
   /**

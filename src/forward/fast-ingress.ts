@@ -18,6 +18,7 @@ import {
   WORD_LOCAL,
 } from "../tables/address-table.js";
 import { PEER_IN_USE, PEER_VERIFIED } from "../tables/peer-table.js";
+import { IDENTIFICATION_SHIFT, IDENTIFICATIONS } from "../tables/shared-sizes.js";
 import {
   ECHO_REPLY,
   ECHO_REPLY_V6,
@@ -42,8 +43,6 @@ const FIRST_OCTET = 0x10;
 const PACKET_BYTES_MAX = 65_535;
 /** RFC 8200 5: every IPv6 path carries this. */
 const IPV6_MTU_MIN = 1280;
-/** Identification counters, by a hash of the addresses (spec/tunnel.md 3.4). */
-const IDENTIFICATIONS = 4096;
 
 /** Translates datagrams of one worker. */
 export class FastIngress {
@@ -51,7 +50,7 @@ export class FastIngress {
   readonly #settings: FastPathSettings;
   /** Length of the IP headers that are written. */
   readonly nativeLength: 20 | 40;
-  readonly #identifications = new Uint16Array(IDENTIFICATIONS);
+  readonly #identifications: Uint16Array;
   #ttl = 0;
   #protocol = 0;
   #dontFragment = 0;
@@ -62,6 +61,10 @@ export class FastIngress {
     this.#memory = memory;
     this.#settings = settings;
     this.nativeLength = settings.localVersion === 4 ? 20 : 40;
+    const { buffer } = memory.bytes;
+    const { identificationsOffset } = memory.slab;
+    this.#identifications = new Uint16Array(buffer, identificationsOffset, IDENTIFICATIONS);
+    memory.planTranslator(settings);
     for (let index = 0; index < IDENTIFICATIONS; index++) {
       this.#identifications[index] = random.word();
     }
@@ -73,6 +76,13 @@ export class FastIngress {
    * or 0 when the slow path must take the datagram, which is then as it was.
    */
   translate(offset: number, length: number, sourceOffset: number, port: number): number {
+    const { translator } = this.#memory.kernel;
+    if (translator === undefined) return this.#translate(offset, length, sourceOffset, port);
+    const { isPublicKnown, nowSeconds } = this.#memory;
+    return translator.ingress(offset, length, sourceOffset, port, isPublicKnown, nowSeconds);
+  }
+
+  #translate(offset: number, length: number, sourceOffset: number, port: number): number {
     const headerLength = this.#readHeader(offset, length);
     if (headerLength === 0) return 0;
     if (this.#settings.decrementTtl && --this.#ttl <= 0) return 0;
@@ -277,7 +287,7 @@ export class FastIngress {
   #identificationIndex(addresses: number): number {
     const { words } = this.#memory;
     const hash = Math.imul(words[addresses]! ^ Math.imul(words[addresses + 1]!, 31), 0x9e3779b1);
-    return hash >>> 20;
+    return hash >>> IDENTIFICATION_SHIFT;
   }
 
   /** Writes the packet and the stamps; returns the offset of the native packet. */

@@ -12,7 +12,7 @@ import type { Kernel } from "../kernel/kernel.js";
 import { TypescriptKernel } from "../kernel/typescript-kernel.js";
 import { AddressTableReader } from "../tables/address-table.js";
 import { type ArenaPlan, type SlabLayout, slabLayout } from "../tables/arena.js";
-import { ControlBlock } from "../tables/control-block.js";
+import { CONTROL_NARROW, ControlBlock } from "../tables/control-block.js";
 import { PeerTableReader } from "../tables/peer-table.js";
 
 // Internet protocol numbers (IANA).
@@ -75,6 +75,7 @@ export class FastPathMemory {
   readonly slab: SlabLayout;
   nowSeconds = 0;
   isPublicKnown = false;
+  readonly #controlOffset: number;
   readonly #fresh = new Int32Array(4);
 
   constructor(
@@ -92,6 +93,7 @@ export class FastPathMemory {
     this.table = new AddressTableReader(memory, plan.addressesOffset, options);
     this.kernel = makeKernel(this.table);
     this.peers = new PeerTableReader(memory, plan.peersOffset, options.peersMax);
+    this.#controlOffset = plan.controlOffset;
     this.control = new ControlBlock(memory, plan.controlOffset);
     this.localWords = options.localVersion === 4 ? 1 : 4;
     this.contextWords = options.tunnelVersion === 4 ? 1 : 4;
@@ -100,6 +102,23 @@ export class FastPathMemory {
     this.referencesOffset = scratchOffset + REFERENCES_OFFSET;
     this.segmentJob = scratchOffset + SEGMENT_JOB_OFFSET;
     this.joinJob = scratchOffset + JOIN_JOB_OFFSET;
+  }
+
+  /** Tells the kernel what it needs to translate whole packets; nothing for one that cannot. */
+  planTranslator(settings: FastPathSettings): void {
+    const { peers, slab } = this;
+    this.kernel.translator?.plan({
+      ...settings,
+      publicOffset: this.publicWord << 2,
+      headerOffset: this.headerWord << 2,
+      referencesOffset: this.referencesOffset,
+      narrowOffset: this.#controlOffset + CONTROL_NARROW,
+      identificationsOffset: slab.identificationsOffset,
+      peersOffset: peers.baseOffset,
+      peerSlotsOffset: peers.slotsWord << 2,
+      peersMax: peers.peersMax,
+      peerSlots: peers.slotMask + 1,
+    });
   }
 
   /** Once per batch: time and public address. While the latter is being written it stays as is. */

@@ -1,3 +1,7 @@
+/** The interface between the forwarding loops and the work that has several implementations. */
+
+import type { Translator } from "./translator.js";
+
 /**
  * The kernel: the work per byte and per look-up that is worth another implementation (design.md:
  * "the kernel is an interface"). All arguments are byte offsets into one memory, shared by the
@@ -5,6 +9,8 @@
  * the offset of a record, 0 for a miss.
  */
 export interface Kernel {
+  /** Translation of whole packets; without it forward/ does that alone. */
+  readonly translator?: Translator;
   /**
    * One's complement sum of the bytes as 16-bit little-endian words, an odd last byte padded with
    * zero on the right, folded to 16 bits. Sums in either byte order are each other's byte swap

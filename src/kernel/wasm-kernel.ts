@@ -5,6 +5,9 @@
 
 import { type AddressTableReader, indexSlots, RECORD_BYTES } from "../tables/address-table.js";
 import type { Kernel } from "./kernel.js";
+import type { Translator, TranslatorPlan } from "./translator.js";
+
+const flag = (value: boolean): number => (value ? 1 : 0);
 
 /** What an instance of the module exports. */
 export interface KernelExports {
@@ -28,10 +31,81 @@ export interface KernelExports {
     keyLow: number,
     keyHigh: number,
   ): void;
+  planTranslation(
+    localVersion: number,
+    tunnelVersion: number,
+    decrementTtl: number,
+    carriesTcp: number,
+    carriesUdp: number,
+    carriesIcmp: number,
+  ): void;
+  planPlaces(
+    publicOffset: number,
+    headerOffset: number,
+    referencesOffset: number,
+    narrowOffset: number,
+    identificationsOffset: number,
+  ): void;
+  planPeers(entries: number, firstSlot: number, peersMax: number, slots: number): void;
+  egress(entries: number, count: number, hasDeviceHeader: number, nowSeconds: number): void;
+  ingress(
+    offset: number,
+    length: number,
+    source: number,
+    port: number,
+    isPublicKnown: number,
+    nowSeconds: number,
+  ): number;
+}
+
+/** The functions of an instance that translate. */
+class WasmTranslator implements Translator {
+  readonly #exports: KernelExports;
+
+  constructor(exports: KernelExports) {
+    this.#exports = exports;
+  }
+
+  plan(plan: TranslatorPlan): void {
+    const exports = this.#exports;
+    exports.planTranslation(
+      plan.localVersion,
+      plan.tunnelVersion,
+      flag(plan.decrementTtl),
+      flag(plan.carriesTcp),
+      flag(plan.carriesUdp),
+      flag(plan.carriesIcmp),
+    );
+    exports.planPlaces(
+      plan.publicOffset,
+      plan.headerOffset,
+      plan.referencesOffset,
+      plan.narrowOffset,
+      plan.identificationsOffset,
+    );
+    exports.planPeers(plan.peersOffset, plan.peerSlotsOffset, plan.peersMax, plan.peerSlots);
+  }
+
+  egress(entries: number, count: number, hasDeviceHeader: boolean, nowSeconds: number): void {
+    this.#exports.egress(entries, count, flag(hasDeviceHeader), nowSeconds);
+  }
+
+  ingress(
+    offset: number,
+    length: number,
+    source: number,
+    port: number,
+    isPublicKnown: boolean,
+    nowSeconds: number,
+  ): number {
+    const known = flag(isPublicKnown);
+    return this.#exports.ingress(offset, length, source, port, known, nowSeconds);
+  }
 }
 
 /** Kernel of one thread. */
 export class WasmKernel implements Kernel {
+  readonly translator: Translator;
   readonly #table: AddressTableReader;
   readonly #exports: KernelExports;
 
@@ -40,6 +114,7 @@ export class WasmKernel implements Kernel {
     const { recordsMax, localVersion, tunnelVersion, hashSeed } = table.shape;
     this.#table = table;
     this.#exports = exports;
+    this.translator = new WasmTranslator(exports);
     const base = table.offsetOf(0);
     exports.useTable(
       base,

@@ -17,6 +17,7 @@ import { CONTROL_BLOCK_BYTES } from "./control-block.js";
 import { countersBytes } from "./counters.js";
 import { packetRingBytes } from "./packet-ring.js";
 import { peerTableBytes } from "./peer-table.js";
+import { IDENTIFICATIONS, TRANSLATION_BYTES } from "./shared-sizes.js";
 
 /** Messages of one sendmmsg or recvmmsg, and packet slots of a slab. */
 export const BATCH_PACKETS_MAX = 64;
@@ -84,6 +85,10 @@ export interface SlabLayout {
   readonly socketAddressesOffset: number;
   /** BATCH_PACKETS_MAX blocks of control data of 32 bytes. */
   readonly controlOffset: number;
+  /** READ_PACKETS_MAX entries of TRANSLATION_BYTES. */
+  readonly translationsOffset: number;
+  /** IDENTIFICATIONS counters of 16 bits. */
+  readonly identificationsOffset: number;
   /** SEND_PACKETS_MAX header slots of HEADER_SLOT_BYTES. */
   readonly headersOffset: number;
   /** Room to put together one packet: SLOT_PACKET_BYTES_MAX bytes. */
@@ -105,7 +110,9 @@ export function slabLayout(baseOffset: number): SlabLayout {
   const socketAddressesOffset = scatterOffset + SCATTER_MAX * SCATTER_BYTES;
   const controlOffset = socketAddressesOffset + BATCH_PACKETS_MAX * SOCKET_ADDRESS_BYTES;
   const controlEnd = controlOffset + BATCH_PACKETS_MAX * CONTROL_BYTES;
-  const headersOffset = alignUp(controlEnd, CACHE_LINE_BYTES);
+  const translationsOffset = alignUp(controlEnd, CACHE_LINE_BYTES);
+  const identificationsOffset = translationsOffset + READ_PACKETS_MAX * TRANSLATION_BYTES;
+  const headersOffset = identificationsOffset + 2 * IDENTIFICATIONS;
   const assemblyOffset = headersOffset + SEND_PACKETS_MAX * HEADER_SLOT_BYTES;
   const slotsOffset = assemblyOffset + SLOT_PACKET_BYTES_MAX;
   return {
@@ -115,6 +122,8 @@ export function slabLayout(baseOffset: number): SlabLayout {
     scatterOffset,
     socketAddressesOffset,
     controlOffset,
+    translationsOffset,
+    identificationsOffset,
     headersOffset,
     assemblyOffset,
     slotsOffset,

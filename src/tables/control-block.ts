@@ -10,10 +10,11 @@
  */
 
 import type { IpAddress } from "../base/ip.js";
+import { NARROW_BITS, NARROW_WORDS } from "./shared-sizes.js";
 
-const NARROW_WORDS = 32;
 const WORD_NARROW = 16;
-const NARROW_BITS = 32 * NARROW_WORDS;
+/** Byte offset of the set in the block. */
+export const CONTROL_NARROW = 4 * WORD_NARROW;
 
 export const CONTROL_BLOCK_BYTES = 4 * (WORD_NARROW + NARROW_WORDS);
 

@@ -54,8 +54,9 @@ export class PeerTableReader {
   protected readonly bytes: Uint8Array;
   readonly peersMax: number;
   readonly baseOffset: number;
-  protected readonly slotsWord: number;
-  protected readonly slotMask: number;
+  /** The index: words from `slotsWord` on, one more than `slotMask`. */
+  readonly slotsWord: number;
+  readonly slotMask: number;
 
   constructor(memory: ArrayBufferLike, baseOffset: number, peersMax: number) {
     assert(baseOffset % 8 === 0, "the peer table is aligned to 8 octets");

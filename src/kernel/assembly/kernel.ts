@@ -5,7 +5,11 @@
  */
 
 export { copy, sum } from "./checksum";
+export { egress } from "./egress";
+export { ingress } from "./ingress";
 export { joinable } from "./joining";
+export { planPeers } from "./peers";
+export { planPlaces, planTranslation } from "./plan";
 export { segmentInto } from "./segmenting";
 export {
   findByLocal,

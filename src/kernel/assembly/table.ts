@@ -11,6 +11,7 @@ import {
   KIND_REMOTE,
   RECORD_BYTES,
   RECORD_CONTEXT,
+  RECORD_LAST_USED,
   RECORD_LOCAL,
   RECORD_REFERENCE,
   WORD_KIND,
@@ -168,4 +169,40 @@ function hashWords(a: usize, wordsA: i32, b: usize, wordsB: i32): u32 {
     v0 ^= word;
   }
   return v1 ^ v3;
+}
+
+/** True when the record still is what it was at `sequence`. */
+export function isUnchanged(record: usize, sequence: u32): bool {
+  return (sequence & 1) === 0 && atomic.load<u32>(record) === sequence;
+}
+
+/** Word of a record at a byte offset in it. */
+export function wordOf(record: usize, field: usize): u32 {
+  return atomic.load<u32>(record + field);
+}
+
+/** Kind of a record. */
+export function kindOf(record: usize): i32 {
+  return wordOf(record, 4 * WORD_KIND) & 0xff;
+}
+
+/** Flags of a record. */
+export function flagsOf(record: usize): u32 {
+  return wordOf(record, 4 * WORD_KIND) >> 8;
+}
+
+/** Byte offset of a record number. */
+export function recordOf(number: u32): usize {
+  return records + RECORD_BYTES * number;
+}
+
+/** Number of the record at a byte offset. */
+export function numberOf(record: usize): u32 {
+  return <u32>(record - records) / RECORD_BYTES;
+}
+
+/** Notes a use; a clean cache line stays clean. */
+export function stamp(record: usize, nowSeconds: u32): void {
+  if (load<u32>(record, RECORD_LAST_USED) === nowSeconds) return;
+  store<u32>(record, nowSeconds, RECORD_LAST_USED);
 }
