@@ -1,8 +1,10 @@
 /**
  * Command line of the gateway (spec/mapper.md 7.1): flags, defaults, checks, usage text. Pure but
- * for the working directory, against which relative paths are made absolute.
+ * for the working directory, against which relative paths are made absolute, and the number of
+ * processors, on which a default depends.
  */
 
+import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import {
   formatIp,
@@ -48,6 +50,17 @@ const EXIT_USAGE = 2;
 export const KERNEL_NAMES = ["wasm", "ts"] as const;
 export type KernelName = (typeof KERNEL_NAMES)[number];
 
+/** More pairs of workers than this have not been seen to help; each takes about 20 MB. */
+const LANES_MAX = 8;
+
+/**
+ * Pairs of forwarding workers of a machine: a pair and the main thread want three processors, so
+ * one pair up to three of them, and one for every two processors beyond.
+ */
+export function defaultLanes(processors: number): number {
+  return processors < 4 ? 1 : Math.min(LANES_MAX, processors >>> 1);
+}
+
 /** Checked settings of one gateway. */
 export interface GatewaySettings {
   /** Address of the tunnel socket; all-zero = any. */
@@ -77,6 +90,8 @@ export interface GatewaySettings {
   readonly localIpsMax: number;
   readonly decrementTtl: boolean;
   readonly kernel: KernelName;
+  /** Pairs of forwarding workers. */
+  readonly lanes: number;
   /** Offloads to ask the machine for. */
   readonly offloads: Offloads;
   readonly isDevmode: boolean;
@@ -144,6 +159,7 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
     title: "Speed",
     flags: [
       text("kernel", "ts|wasm", "wasm", "inner loops in TypeScript or WebAssembly"),
+      integer("lanes", "by cores", `pairs of forwarding workers, 1 to ${LANES_MAX}`),
       text("offload", "LIST", "all", `all, none, or some of ${OFFLOAD_NAMES.join(",")}`),
     ],
   },
@@ -320,6 +336,7 @@ function readSettings(reader: FlagReader): GatewaySettings {
     localIpsMax: Math.max(1, reader.integer("max-local-ips", 1024)),
     decrementTtl: reader.boolean("dec-ttl"),
     kernel: reader.choice("kernel", KERNEL_NAMES),
+    lanes: reader.integer("lanes", defaultLanes(availableParallelism()), 1, LANES_MAX),
     offloads: reader.offloads("offload"),
     isDevmode,
     debugModules: moduleNames(reader.text("debug", "")),

@@ -15,7 +15,7 @@ import type { GatewaySettings } from "./gateway-flags.js";
 import { HostsLoader } from "./hosts-loader.js";
 import type { Log } from "./log.js";
 import { startMapperSocket } from "./mapper-socket.js";
-import { ownEncodedAddress, PacketDesk } from "./packet-desk.js";
+import { mssMax, ownEncodedAddress, PacketDesk } from "./packet-desk.js";
 import type { Machine, OpenedStore } from "./ports.js";
 import { makeSharedState, type SharedState } from "./shared-state.js";
 import { statusLines } from "./status-lines.js";
@@ -159,7 +159,12 @@ function startHosts({ settings, mapper, machine, log, cleanUp }: Stage): HostsLo
 async function startForwarding(stage: Stage): Promise<PacketDesk> {
   const { settings, machine, log, cleanUp, shared, mapper, nowSeconds } = stage;
   const interfaceMtuBytes = findInterfaceMtu(settings, machine, log);
-  const tunnel = machine.openTunnel(settings.bind, settings.port, settings.offloads);
+  const tunnel = machine.openTunnel(
+    settings.bind,
+    settings.port,
+    settings.offloads,
+    settings.lanes,
+  );
   cleanUp.add(() => tunnel.close());
   const ownEncoded = ownEncodedAddress(settings.encodeNet);
   const mtuBytes = tunMtuBytes(interfaceMtuBytes, settings.localVersion, settings.tunnelVersion);
@@ -168,6 +173,7 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
     prefixBits: settings.encodeNet.bits,
     mtuBytes,
     offloads: settings.offloads,
+    queues: settings.lanes,
   });
   cleanUp.add(() => tun.close());
   for (const warning of tun.warnings) log.warning(warning);
@@ -193,6 +199,7 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
       carriesIcmp: !settings.isTraced,
     },
     offloads: { ...tun.offloads, ...tunnel.offloads },
+    localMssMax: mssMax(settings, interfaceMtuBytes),
     tun,
     tunnel,
     onPacket: (item) => desk.take(item),
@@ -200,6 +207,7 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
   });
   cleanUp.add(() => forwarding.stop());
   log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`);
+  if (settings.lanes > 1) log.info(`lanes: ${settings.lanes}`);
   describeOffloads(settings.offloads, { ...tun.offloads, ...tunnel.offloads }, log);
   return desk;
 }

@@ -5,6 +5,7 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { formatIp, type IpAddress, type IpPrefix, sameAddress } from "../base/ip.js";
+import { localMssMax } from "../forward/mss-clamp.js";
 import { RemoteGateways } from "../forward/remote-gateways.js";
 import { SlowPath } from "../forward/slow-path.js";
 import type { SlowPathLookup, SlowPathOutput } from "../forward/slow-path-options.js";
@@ -21,6 +22,7 @@ import type { GatewaySettings } from "./gateway-flags.js";
 import type { Log } from "./log.js";
 import type { Machine, TunInterface, TunnelSocket } from "./ports.js";
 import type { SharedState } from "./shared-state.js";
+import { tunMtuBytes } from "./tun-mtu.js";
 
 /** Addresses of the gateway host are read again after this time. */
 const OWN_ADDRESSES_LIFE_MS = 30_000;
@@ -67,6 +69,7 @@ export class PacketDesk {
       random: machine.random,
       tunnelPort: tunnel.port,
       localHostsMax: settings.localIpsMax,
+      localMssMax: mssMax(settings, parts.interfaceMtuBytes),
       isOwnAddress: (address) => this.#isOwnAddress(address),
       onNarrowPaths: (destinations) => shared.control.setNarrowDestinations(destinations),
       nowMs: () => machine.monotonicMs(),
@@ -167,6 +170,12 @@ export function translationSettings(
     protocols: DEFAULT_PROTOCOLS,
     dropCongestionMarks: true,
   };
+}
+
+/** Largest MSS of a packet that passes the TUN device. */
+export function mssMax(settings: GatewaySettings, interfaceMtuBytes: number): number {
+  const { localVersion, tunnelVersion } = settings;
+  return localMssMax(tunMtuBytes(interfaceMtuBytes, localVersion, tunnelVersion), localVersion);
 }
 
 /** The gateway's own encoded address: the network with its last byte set to 1 (mapper.md 3.5). */

@@ -51,6 +51,8 @@ export interface TunRequest {
   readonly mtuBytes: number;
   /** Offloads to ask for. */
   readonly offloads: Offloads;
+  /** Queues to ask for. */
+  readonly queues: number;
 }
 
 /** The TUN device as the main thread uses it. Closing it removes the interface. */
@@ -70,6 +72,8 @@ export interface ForwardingRequest {
   readonly plan: ArenaPlan;
   readonly settings: FastPathSettings;
   readonly offloads: Offloads;
+  /** Largest MSS of a packet that passes the TUN device. */
+  readonly localMssMax: number;
   readonly tun: TunInterface;
   readonly tunnel: TunnelSocket;
   /** Called for each packet that a worker hands to the slow path. */
@@ -128,7 +132,8 @@ export interface Machine {
   interfaceMtu(address: IpAddress): number | undefined;
   /** All addresses of the machine. */
   ownAddresses(): readonly IpAddress[];
-  openTunnel(bind: IpAddress, port: number, offloads: Offloads): TunnelSocket;
+  /** Opens a socket for each lane, all on one port. */
+  openTunnel(bind: IpAddress, port: number, offloads: Offloads, lanes: number): TunnelSocket;
   openTun(request: TunRequest): TunInterface;
   startForwarding(request: ForwardingRequest): Promise<Forwarding>;
   /** `group`: name or number of the group that may connect; undefined: that of the process. */

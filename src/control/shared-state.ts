@@ -20,8 +20,6 @@ const RECORDS_MAX = 2 ** 21;
 const PEERS_UNLIMITED = 65_536;
 /** And at most, whatever the flag says. */
 const PEERS_MAX = 2 ** 20;
-/** One pair of forwarding workers. */
-const LANES = 1;
 /** Room for packets on their way to the slow path, in each of a lane's two rings: -max-buffers
  * packets of the largest size, but never less than 1 MiB. A power of two. */
 const RING_BYTES_MIN = 2 ** 20;
@@ -51,7 +49,7 @@ export function makeSharedState(
     tunnelVersion: settings.tunnelVersion,
     hashSeed: random.word() * 2 ** 20 + (random.word() >>> 12),
     peersMax,
-    lanes: LANES,
+    lanes: settings.lanes,
     ringBytes: ringBytes(settings.buffersMax),
   });
   const memory = allocate(plan.totalBytes);

@@ -20,6 +20,7 @@ import type { FastIngress } from "./fast-ingress.js";
 import { type FastPathMemory, PROTOCOL_TCP, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
 import { type JoinCandidate, Joiner, type JoinerSettings } from "./joiner.js";
+import type { MssClamp } from "./mss-clamp.js";
 import {
   MESSAGE_BAD_CONTROL,
   MESSAGE_BAD_SEGMENT_SIZE,
@@ -39,6 +40,8 @@ export interface IngressParts {
   readonly handOver: HandOver;
   readonly counters: CounterBlock;
   readonly joining: JoinerSettings;
+  /** Lowers the segment sizes that SYNs ask for; without it they stay. */
+  readonly mssClamp?: MssClamp | undefined;
 }
 
 const PACKETS = counterIndex("ingress-packets");
@@ -156,6 +159,11 @@ export class IngressLoop {
     const start = fast.translate(head, length, candidate.addressOffset, candidate.port);
     if (start === 0) return this.#handOver(offset, length);
     const layer4Length = length - tunnelLength;
+    if (memory.bytes[offset + 3] === PROTOCOL_TCP) {
+      const there = Math.min(layer4Length, HEADER_SLOT_LAYER4_BYTES);
+      const { addressOffset } = candidate;
+      this.#parts.mssClamp?.fromTunnel(layer4, there, tunnelLength, addressOffset);
+    }
     const headerLength = this.#headerLength(layer4, layer4Length, memory.bytes[offset + 3]!);
     const isWhole = copied === length;
     const index = output.add(start, layer4 - start + (isWhole ? layer4Length : headerLength));

@@ -94,6 +94,12 @@ export class RemoteGateways {
     return this.#records.get(addressKey(context))?.entry ?? 0;
   }
 
+  /** M towards a context; 0 when there is no record. */
+  packetBytesMax(context: IpAddress): number {
+    const entry = this.entryOf(context);
+    return entry === 0 ? 0 : this.#options.table.packetBytesMax(entry);
+  }
+
   /** Port to answer a sender of datagrams on, whether it has a record or not. */
   answerPort(address: IpAddress, sourcePort: number): number {
     return this.#records.get(addressKey(address))?.port ?? sourcePort;

@@ -43,6 +43,8 @@ export interface SlowPathOptions {
   readonly tunnelPort: number;
   /** Local IPv6 hosts whose path MTU is kept. */
   readonly localHostsMax: number;
+  /** Largest MSS of a packet that passes the TUN device; undefined: SYNs stay as they are. */
+  readonly localMssMax?: number | undefined;
   /** True for every address of the gateway host: no datagram from outside may bear one. */
   readonly isOwnAddress: (address: IpAddress) => boolean;
   /**

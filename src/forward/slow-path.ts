@@ -11,7 +11,14 @@
  */
 
 import type { DropReason } from "../base/drop-reason.js";
-import { addressKey, copyAddress, type IpAddress, isUnspecified, sameAddress } from "../base/ip.js";
+import {
+  addressKey,
+  copyAddress,
+  type IpAddress,
+  ipHeaderLength,
+  isUnspecified,
+  sameAddress,
+} from "../base/ip.js";
 import { type Decapsulated, decapsulate } from "../translate/decapsulate.js";
 import { type Encapsulated, encapsulate } from "../translate/encapsulate.js";
 import { fragmentIpv6, fragmentTunnel } from "../translate/fragment.js";
@@ -22,6 +29,12 @@ import { type Arrival, GatewayAnswers } from "./gateway-answers.js";
 import { HeldFragments } from "./held-fragments.js";
 import { Identifications } from "./identifications.js";
 import { LocalPathMtu, NarrowPaths } from "./local-path-mtu.js";
+import {
+  clampNativePacket,
+  clampTunnelPacket,
+  longestTunnelHeader,
+  tunnelMssMax,
+} from "./mss-clamp.js";
 import type { SlowPathOptions } from "./slow-path-options.js";
 import { WaitingPackets } from "./waiting-packets.js";
 
@@ -170,6 +183,7 @@ export class SlowPath {
     if (route === undefined) return this.#drop("remote-gateways-full");
     for (let round = 0; round <= PATH_MTU_ROUNDS_MAX && route !== undefined; round++) {
       const { port, packetBytesMax } = route;
+      this.#clampTunnel(result.packet, packetBytesMax);
       const parts = this.#fit(native, result, packetBytesMax);
       if (parts === undefined) return;
       const refused = parts.find((part) => {
@@ -181,6 +195,14 @@ export class SlowPath {
       route = remotes.refreshPathMtu(context, refused.length, nowSeconds());
     }
     this.#drop("send-failed");
+  }
+
+  /** Lowers the MSS of a SYN to what the way there can carry (mss-clamp.ts). */
+  #clampTunnel(packet: Uint8Array, bytesMax: number): void {
+    const { localMssMax, settings } = this.#options;
+    if (localMssMax === undefined) return;
+    const limits = { tunnelVersion: settings.tunnelVersion, localMax: localMssMax };
+    clampTunnelPacket(packet, 0, packet.length, limits, bytesMax);
   }
 
   /** The packet, or its fragments; undefined when it was dropped or its sender was told. */
@@ -271,11 +293,25 @@ export class SlowPath {
     if (!arrival.isHairpin) remotes.noteAccepted(arrival.source, arrival.port);
     lookup.noteContact(nativeDestination, nativeSource, destination.reference);
     if (result.narrowDestination) this.#narrowPaths.note(result.narrowDestination, nowMs());
+    this.#clampNative(arrival, result);
     this.#deliver(result);
     if (part?.part !== "last" || settings.localVersion === 4) return;
     const sender = addressKey(arrival.source);
     const first = this.#heldTunnel.tellLength(part.key, sender, part.totalLength!, nowMs());
     if (first !== undefined) this.#decapsulate(first, {});
+  }
+
+  /** Lowers the MSS of a SYN to what the way back can carry (mss-clamp.ts). */
+  #clampNative(arrival: Arrival, { packet }: Decapsulated): void {
+    const { localMssMax, remotes, settings } = this.#options;
+    if (localMssMax === undefined) return;
+    const bytesMax = arrival.isHairpin ? 0 : remotes.packetBytesMax(arrival.source);
+    const isOwnFormat = arrival.format === SEND_FORMAT;
+    const nativeHeader = ipHeaderLength(settings.localVersion);
+    const tunnelHeader = isOwnFormat
+      ? arrival.packet.length - (packet.length - nativeHeader)
+      : longestTunnelHeader(settings.tunnelVersion);
+    clampNativePacket(packet, tunnelMssMax(bytesMax, tunnelHeader, localMssMax));
   }
 
   /** Writes a packet to the local network, in fragments where only the gateway can make them. */

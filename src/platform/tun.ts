@@ -78,6 +78,8 @@ export interface TunOptions {
   readonly queueLengthPackets?: number;
   /** Offloads to ask for; none by default. */
   readonly offloads?: TunOffloads;
+  /** Queues to ask for; the kernel keeps the packets of one flow in one queue. Default 1. */
+  readonly queues?: number;
 }
 
 /** Offloads of the device. */
@@ -87,6 +89,8 @@ export type TunOffloads = Pick<Offloads, "csum" | "tso" | "uso">;
 export interface TunDevice {
   /** Nonblocking; one packet or super-packet per read or write. */
   readonly fd: number;
+  /** All queues, `fd` first; fewer than asked for when the kernel refuses more. */
+  readonly queueFds: readonly number[];
   readonly name: string;
   readonly mtuBytes: number;
   /** Settings of this machine that may stop traffic, one sentence each. */
@@ -110,8 +114,12 @@ export function openTun(options: TunOptions): TunDevice {
       ...forwardingWarnings(options.address.version),
     ];
     configure(name, options);
-    const close = (): void => void libc.close(fd);
-    return { fd, name, mtuBytes: options.mtuBytes, warnings, offloads, queueFlags, close };
+    const queueFds = [fd, ...openFurtherQueues(name, queueFlags, options.queues ?? 1)];
+    const close = (): void => {
+      for (const queue of queueFds) libc.close(queue);
+    };
+    const { mtuBytes } = options;
+    return { fd, queueFds, name, mtuBytes, warnings, offloads, queueFlags, close };
   } catch (error) {
     libc.close(fd);
     throw error;
@@ -126,7 +134,8 @@ function openFirstQueue(
   wantsHeader: boolean,
 ): { fd: number; name: string; queueFlags: number } {
   const name = options.name ?? "ipref%d";
-  const flags = options.flags ?? 0;
+  const queueFlag = (options.queues ?? 1) > 1 ? IFF_MULTI_QUEUE : 0;
+  const flags = (options.flags ?? 0) | queueFlag;
   if (wantsHeader) {
     try {
       const queueFlags = flags | IFF_VNET_HDR;
@@ -136,6 +145,18 @@ function openFirstQueue(
     }
   }
   return { ...openTunQueue(name, flags), queueFlags: flags };
+}
+
+/** Queues two and up, as many as the kernel gives. */
+function openFurtherQueues(name: string, queueFlags: number, count: number): number[] {
+  const fds: number[] = [];
+  try {
+    while (fds.length < count - 1) fds.push(openTunQueue(name, queueFlags).fd);
+  } catch (error) {
+    // E2BIG: more queues than the kernel's limit.
+    if (!(error instanceof SystemCallError)) throw error;
+  }
+  return fds;
 }
 
 /** The longest device header of any kernel is longer; ours has the first ten octets only. */

@@ -14,6 +14,7 @@ import { FastIngress } from "../forward/fast-ingress.js";
 import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
 import { HandOver } from "../forward/hand-over.js";
 import { IngressLoop } from "../forward/ingress.js";
+import { MssClamp } from "../forward/mss-clamp.js";
 import type { Offloads } from "../forward/offloads.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
@@ -37,6 +38,8 @@ export interface ForwardWorkerData {
   readonly settings: FastPathSettings;
   /** What is in use. `csum`: the TUN device was opened with device headers. */
   readonly offloads: Offloads;
+  /** Largest MSS of a packet that passes the TUN device. */
+  readonly localMssMax: number;
   readonly tunFd: number;
   readonly tunnelFd: number;
   /** Event descriptor that ends the worker; never drained, so it may be shared by all. */
@@ -71,7 +74,8 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const counter = isEgress ? "egress-slow-path" : "ingress-slow-path";
   const wake = (): void => signalEventFd(data.wakeFd);
   const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake);
-  const parts = { tun, tunnel, memory, handOver, counters };
+  const mssClamp = new MssClamp(memory, tunnelVersion, data.localMssMax);
+  const parts = { tun, tunnel, memory, handOver, counters, mssClamp };
   if (isEgress) {
     new EgressLoop({ ...parts, fast: new FastEgress(memory, settings), hasDeviceHeader }).run();
   } else {

@@ -17,13 +17,18 @@ const PACKETS_PER_TURN_MAX = 128;
 
 /** What the workers use of the machine. Descriptors stay owned by the caller. */
 export interface ForwardingResources {
-  readonly tunFd: number;
-  readonly tunnelFd: number;
+  /** Queues of the TUN device: an egress worker for each. */
+  readonly tunFds: readonly number[];
+  /** Sockets of the tunnel: an ingress worker for each. */
+  readonly tunnelFds: readonly number[];
   /** The WebAssembly kernel and the memory of the request, unless TypeScript was chosen. */
   readonly wasm: WasmParts | undefined;
 }
 
-/** Starts an egress and an ingress worker for each lane of the plan. */
+/**
+ * Starts an egress worker for each queue of the TUN device and an ingress worker for each socket.
+ * A kernel that refuses further queues leaves more sockets than queues: workers then share one.
+ */
 export function startForwarding(
   request: ForwardingRequest,
   resources: ForwardingResources,
@@ -48,9 +53,11 @@ class RunningForwarding implements Forwarding {
     this.#request = request;
     this.#reactor = reactor;
     this.#rings = makeConsumers(request);
-    this.#workers = request.plan.lanes.flatMap((_, lane) =>
-      (["egress", "ingress"] as const).map((role) => this.#start(role, lane, resources)),
-    );
+    const { tunFds, tunnelFds } = resources;
+    this.#workers = [
+      ...tunFds.map((_, lane) => this.#start("egress", lane, resources)),
+      ...tunnelFds.map((_, lane) => this.#start("ingress", lane, resources)),
+    ];
     this.#exits = this.#workers.map((worker) => this.#watch(worker));
     reactor.add(this.#wakeFd, EPOLLIN, () => this.#onWake());
   }
@@ -83,7 +90,8 @@ class RunningForwarding implements Forwarding {
   }
 
   #start(role: ForwardWorkerData["role"], lane: number, resources: ForwardingResources): Worker {
-    const { memory, plan, settings, offloads } = this.#request;
+    const { memory, plan, settings, offloads, localMssMax } = this.#request;
+    const { tunFds, tunnelFds, wasm } = resources;
     return startForwardWorker({
       role,
       lane,
@@ -91,7 +99,10 @@ class RunningForwarding implements Forwarding {
       plan,
       settings,
       offloads,
-      ...resources,
+      localMssMax,
+      tunFd: tunFds[lane % tunFds.length]!,
+      tunnelFd: tunnelFds[lane % tunnelFds.length]!,
+      wasm,
       stopFd: this.#stopFd,
       wakeFd: this.#wakeFd,
     });

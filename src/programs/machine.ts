@@ -22,8 +22,9 @@ import { SeqpacketListener } from "../platform/seqpacket.js";
 import type { SeqpacketConnection } from "../platform/seqpacket-connection.js";
 import { openLmdbStore } from "../platform/store-lmdb.js";
 import { openTun } from "../platform/tun.js";
+import { openLaneSockets } from "../platform/tunnel-lanes.js";
 import { readErrorQueue } from "../platform/udp-errors.js";
-import { openUdpSocket, queryPathMtu, sendTo } from "../platform/udp-socket.js";
+import { queryPathMtu, sendTo } from "../platform/udp-socket.js";
 import { allocateWasmMemory, type WasmMemory } from "../platform/wasm.js";
 import { startForwarding } from "./forwarding.js";
 import type { KernelChoice } from "./kernel-choice.js";
@@ -32,8 +33,9 @@ import type { KernelChoice } from "./kernel-choice.js";
 const SEND_ATTEMPTS_MAX = 3;
 const PACKET_BYTES_MAX = 65_535;
 
-interface WithDescriptor {
-  readonly fd: number;
+interface WithDescriptors {
+  /** One for each lane. */
+  readonly fds: readonly number[];
 }
 
 /**
@@ -60,12 +62,12 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
     openTunnel,
     openTun: openTunInterface,
     startForwarding(request) {
-      const tunFd = (request.tun as TunInterface & WithDescriptor).fd;
-      const tunnelFd = (request.tunnel as TunnelSocket & WithDescriptor).fd;
+      const tunFds = (request.tun as TunInterface & WithDescriptors).fds;
+      const tunnelFds = (request.tunnel as TunnelSocket & WithDescriptors).fds;
       const { module } = kernel;
       const memory = memories.get(request.memory)!;
       const wasm = module && { module, memory };
-      return startForwarding(request, { tunFd, tunnelFd, wasm }, reactor);
+      return startForwarding(request, { tunFds, tunnelFds, wasm }, reactor);
     },
     listen: (path, group, handlers) => listen(reactor, path, group, handlers),
     readText,
@@ -74,10 +76,11 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
   };
 }
 
-const openTunnel: Machine["openTunnel"] = (bind, port, { gso, gro }) => {
-  const socket = openUdpSocket({ address: bind, port, joinsDatagrams: gro });
-  const tunnel: TunnelSocket & WithDescriptor = {
-    fd: socket.fd,
+const openTunnel: Machine["openTunnel"] = (bind, port, { gso, gro }, lanes) => {
+  const sockets = openLaneSockets({ address: bind, port, joinsDatagrams: gro }, lanes);
+  const [socket] = sockets;
+  const tunnel: TunnelSocket & WithDescriptors = {
+    fds: sockets.map(({ fd }) => fd),
     port: socket.port,
     offloads: { gso, gro: socket.joinsDatagrams },
     send(destination, destinationPort, payload) {
@@ -89,8 +92,10 @@ const openTunnel: Machine["openTunnel"] = (bind, port, { gso, gro }) => {
       return "failed";
     },
     pathMtu: (destination) => queryPathMtu(bind, destination, port),
-    takeErrors: () => readErrorQueue(socket.fd),
-    close: () => socket.close(),
+    takeErrors: () => sockets.flatMap(({ fd }) => readErrorQueue(fd)),
+    close() {
+      for (const each of sockets) each.close();
+    },
   };
   return tunnel;
 };
@@ -100,8 +105,8 @@ const openTunInterface: Machine["openTun"] = (request) => {
   // An empty device header: the packet is ordinary and its checksum complete.
   const headerBytes = device.offloads.csum ? VNET_HEADER_BYTES : 0;
   const buffer = allocateMemory(headerBytes + PACKET_BYTES_MAX);
-  const tun: TunInterface & WithDescriptor = {
-    fd: device.fd,
+  const tun: TunInterface & WithDescriptors = {
+    fds: device.queueFds,
     name: device.name,
     offloads: device.offloads,
     warnings: device.warnings,

@@ -1,9 +1,11 @@
 /** Command line of the gateway: spec/mapper.md 7.1. */
 
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { test } from "node:test";
 import { formatIp, formatPrefix } from "../../src/base/ip.js";
 import {
+  defaultLanes,
   type GatewaySettings,
   gatewayUsage,
   parseGatewayFlags,
@@ -47,6 +49,7 @@ test("every flag has the default of the specification", () => {
     localIpsMax: 1024,
     decrementTtl: false,
     kernel: "wasm",
+    lanes: defaultLanes(availableParallelism()),
     offloads: ALL_OFFLOADS,
     isDevmode: false,
     isTraced: false,
@@ -73,6 +76,17 @@ test("a boolean takes a value only behind an equals sign; the rest is extra and 
   assert.equal(settings.decrementTtl, true);
   assert.equal(settings.isTraced, false);
   assert.equal(accepted("-gateway", "192.0.2.1", "-dec-ttl=f").decrementTtl, false);
+});
+
+test("-lanes takes 1 to 8, and follows the processors by default", () => {
+  assert.equal(accepted("-gateway", "192.0.2.1", "-lanes", "2").lanes, 2);
+  assert.equal(accepted("-gateway", "192.0.2.1", "--lanes=8").lanes, 8);
+  for (const value of ["0", "9", "-1", "two"]) {
+    const refused = parseGatewayFlags(["-gateway", "192.0.2.1", "-lanes", value]);
+    assert.equal(refused.kind, "errors", value);
+  }
+  const lanes = [1, 2, 3, 4, 5, 6, 8, 15, 16, 64].map(defaultLanes);
+  assert.deepEqual(lanes, [1, 1, 1, 2, 2, 3, 4, 7, 8, 8]);
 });
 
 test("-kernel takes ts or wasm", () => {

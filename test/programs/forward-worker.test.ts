@@ -67,6 +67,7 @@ function startGateway(kernel: KernelName) {
       plan,
       settings,
       offloads: NO_OFFLOADS,
+      localMssMax: 1400,
       ...descriptors,
     }),
   );
