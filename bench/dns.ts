@@ -15,96 +15,14 @@ import { finished } from "node:stream/promises";
 import { repositoryRoot, stopProcess } from "../src/programs/demo/gateway-process.js";
 import { Namespaces, waitFor } from "../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
+import { block, CASES, type Case, FORWARD, IPREF, KNOT_PORT, many, NAMES } from "./dns-cases.js";
 import type { BenchOptions } from "./main.js";
 
-const NAMES = 1000;
-const KNOT_PORT = 5353;
 const GATEWAY = "198.51.100.1";
 const REMOTE_GATEWAY = "203.0.113.5";
 const CALM_QUERIES_PER_SECOND = 1000;
 const MEMORY_ROUNDS = 10;
 const MEMORY_ROUND_QUERIES = 1_000_000;
-
-/** One row of the table. */
-interface Case {
-  readonly key: string;
-  readonly title: string;
-  readonly corefile: string;
-  readonly names: readonly string[];
-  /** Queries a second and p99 at 1,000/s of the original. */
-  readonly original: { readonly queries: number; readonly p99Ms: number };
-  /** Wanted part of the original's queries a second. */
-  readonly target: number;
-}
-
-const IPREF = `ipref {
-        upstream 127.0.0.1:${KNOT_PORT}
-        mapper MAPPER
-    }`;
-const FORWARD = `forward . 127.0.0.1:${KNOT_PORT}`;
-
-const block = (...lines: string[]) => `.:53 {\n    ${lines.join("\n    ")}\n}\n`;
-const many = (prefix: string) =>
-  Array.from({ length: NAMES }, (_, index) => `${prefix}${index}.example.com`);
-
-const CASES: readonly Case[] = [
-  {
-    key: "aa",
-    title: "AA name, no cache",
-    corefile: block(IPREF),
-    names: ["aa0.example.com"],
-    original: { queries: 12_200, p99Ms: 0.78 },
-    target: 1.5,
-  },
-  {
-    key: "aa1000",
-    title: "1,000 AA names, no cache",
-    corefile: block(IPREF),
-    names: many("aa"),
-    original: { queries: 13_600, p99Ms: 1.01 },
-    target: 1.5,
-  },
-  {
-    key: "aaCache",
-    title: "AA names, cache",
-    corefile: block("cache", IPREF),
-    names: many("aa"),
-    original: { queries: 93_000, p99Ms: 0.33 },
-    target: 1,
-  },
-  {
-    key: "forward",
-    title: "forwarded, no cache",
-    corefile: block(FORWARD),
-    names: many("plain"),
-    original: { queries: 49_000, p99Ms: 0.36 },
-    target: 0.8,
-  },
-  {
-    key: "forwardCache",
-    title: "forwarded, cache",
-    corefile: block("cache", FORWARD),
-    names: many("plain"),
-    original: { queries: 90_000, p99Ms: 0.29 },
-    target: 1,
-  },
-  {
-    key: "noAa",
-    title: "ipref, forward, no AA",
-    corefile: block(IPREF, FORWARD),
-    names: many("plain"),
-    original: { queries: 21_900, p99Ms: 0.68 },
-    target: 1.5,
-  },
-  {
-    key: "file",
-    title: "authoritative, file",
-    corefile: "example.com:53 {\n    file example.com.zone\n}\n",
-    names: many("plain"),
-    original: { queries: 64_000, p99Ms: 0.3 },
-    target: 1,
-  },
-];
 
 interface Row {
   readonly queriesPerSecond: number;

@@ -16,6 +16,7 @@ import type { StreamAnswer } from "../dns/answer.js";
 import type { Endpoint, Origin } from "../dns/query.js";
 import type { Listener } from "../dns/server/listeners.js";
 import type { Incoming } from "../dns/server/server.js";
+import { BATCH, MessageSlots, NAME_BYTES, SLOT_BYTES } from "./dns-server-slots.js";
 import type { DnsUdpSocket } from "./dns-server-socket.js";
 import * as libc from "./libc.js";
 import {
@@ -23,19 +24,13 @@ import {
   CMSGHDR_LENGTH,
   CMSGHDR_LEVEL,
   CMSGHDR_TYPE,
-  IOVEC_LENGTH,
-  MMSGHDR_LENGTH,
   MMSGHDR_MESSAGE_LENGTH,
   MSGHDR_CONTROL,
   MSGHDR_CONTROL_LENGTH,
   MSGHDR_FLAGS,
-  MSGHDR_IOV,
-  MSGHDR_IOV_COUNT,
   MSGHDR_NAME,
   MSGHDR_NAME_LENGTH,
-  type SystemMemory,
   setAddress,
-  setIovec,
 } from "./memory.js";
 import { EPOLLIN, type Reactor } from "./reactor.js";
 import { decodeSockaddr, sockaddrLength } from "./sockaddr.js";
@@ -49,20 +44,11 @@ const IP_PKTINFO = 8;
 const IPV6_PKTINFO = 50;
 const POLLOUT = 4;
 
-/** Datagrams of one system call. */
-const BATCH = 64;
 /** System calls of one turn, so that timers and other sockets get theirs. */
 const BATCHES_PER_TURN_MAX = 8;
-/** spec/resolver.md 5.2: octets read of a request; the longest `bufsize` is as long. */
-const REQUEST_BYTES_MAX = 4096;
-/** A reply slot, with the room that the server asks for beyond the longest reply. */
-const SLOT_BYTES = REQUEST_BYTES_MAX + 1024;
 /** A send buffer that stays full for longer than this loses the reply. */
 const SEND_WAIT_MS = 2;
 
-/** Room for a socket address, and distance of two with their control data. */
-const NAME_BYTES = 32;
-const NAME_DISTANCE = 96;
 /** struct in_pktinfo: interface 4, local address 4, destination address 4. */
 const PKTINFO4_LOCAL = CMSGHDR_LENGTH + 4;
 const PKTINFO4_SPACE = 32;
@@ -132,56 +118,6 @@ export class UdpPeer implements Origin, Incoming {
   /** Zone transfers go over TCP only (spec/resolver.md 3.5). */
   deliverStream(answer: StreamAnswer): void {
     answer.close();
-  }
-}
-
-/** Message headers from offset 0 on, with a name, control data and a payload slot each. */
-class MessageSlots {
-  readonly memory: SystemMemory;
-  readonly words: Int32Array;
-  readonly payloads: readonly Uint8Array[];
-  readonly #scatters: number;
-  readonly #names: number;
-  readonly #payloadsOffset: number;
-
-  constructor(nameLength: number, controlLength: number) {
-    this.#scatters = BATCH * MMSGHDR_LENGTH;
-    this.#names = this.#scatters + BATCH * IOVEC_LENGTH;
-    this.#payloadsOffset = this.#names + BATCH * NAME_DISTANCE;
-    this.memory = allocateMemory(this.#payloadsOffset + BATCH * SLOT_BYTES);
-    this.words = new Int32Array(this.memory.buffer);
-    this.payloads = Array.from({ length: BATCH }, (_, index) => {
-      this.#prepare(index, nameLength, controlLength);
-      const start = this.#payloadsOffset + index * SLOT_BYTES;
-      return this.memory.bytes.subarray(start, start + SLOT_BYTES);
-    });
-  }
-
-  #prepare(index: number, nameLength: number, controlLength: number): void {
-    const { view, address } = this.memory;
-    const message = this.message(index);
-    setAddress(view, message + MSGHDR_NAME, address + this.name(index));
-    view.setUint32(message + MSGHDR_NAME_LENGTH, nameLength, true);
-    setAddress(view, message + MSGHDR_IOV, address + this.scatter(index));
-    setAddress(view, message + MSGHDR_IOV_COUNT, 1);
-    const control = this.name(index) + NAME_BYTES;
-    setAddress(view, message + MSGHDR_CONTROL, controlLength === 0 ? 0 : address + control);
-    setAddress(view, message + MSGHDR_CONTROL_LENGTH, controlLength);
-    const payload = this.#payloadsOffset + index * SLOT_BYTES;
-    setIovec(view, this.scatter(index), address + payload, REQUEST_BYTES_MAX);
-  }
-
-  message(index: number): number {
-    return index * MMSGHDR_LENGTH;
-  }
-
-  scatter(index: number): number {
-    return this.#scatters + index * IOVEC_LENGTH;
-  }
-
-  /** Socket address; the control data follows at `NAME_BYTES`. */
-  name(index: number): number {
-    return this.#names + index * NAME_DISTANCE;
   }
 }
 

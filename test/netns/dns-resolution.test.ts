@@ -110,7 +110,8 @@ class World {
     await startKnot(namespaces, internet, {
       "example.com": publicZone(site2.publicAddress, version),
     });
-    const script = `require("http").createServer((q,r)=>r.end("hello from site 2\\n")).listen(${HTTP_PORT})`;
+    const script = `require("http")
+.createServer((q, r) => r.end("hello from site 2\\n")).listen(${HTTP_PORT})`;
     namespaces.spawn(site2.hosts[0].namespace, process.execPath, ["-e", script]);
     return world;
   }

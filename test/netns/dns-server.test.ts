@@ -285,7 +285,8 @@ example.org {
 }
 `);
     // A socket that takes everything and says nothing.
-    const script = `const s=require("dgram").createSocket("udp4");s.bind(5399,"127.0.0.1",()=>console.log("up"))`;
+    const script = `const s = require("dgram").createSocket("udp4");
+s.bind(5399, "127.0.0.1", () => console.log("up"));`;
     const silent = namespaces.spawn(server, process.execPath, ["-e", script]);
     let up = "";
     silent.stdout?.on("data", (chunk: Buffer) => {

@@ -64,7 +64,8 @@ export async function startDns(
     options.mapperSocket === undefined
       ? ""
       : `ln -s ${options.mapperSocket} /run/ipref/mapper.sock &&`;
-  const script = `mount -t tmpfs tmpfs /run && mkdir /run/ipref && ${link} cd ${folder} && exec "$0" "$@"`;
+  const run = "mount -t tmpfs tmpfs /run && mkdir /run/ipref";
+  const script = `${run} && ${link} cd ${folder} && exec "$0" "$@"`;
   const program = [dnsProgram(), "-conf", "Corefile", ...(options.args ?? [])];
   const started = spawnLogged(namespaces, namespace, folder, "sh", ["-c", script, ...program]);
   if (options.isStartAwaited !== false) await started.until("Listening on");
