@@ -1,6 +1,6 @@
 /**
- * Name look-ups of the DNS agent: the system's way (hosts file, then the servers of resolv.conf), or
- * given servers only. Names are absolute, CNAMEs are followed. Main thread.
+ * Name look-ups of the DNS agent: the system's way (hosts file, then the servers of resolv.conf),
+ * or given servers only. Names are absolute, CNAMEs are followed. Main thread.
  *
  * Questions go through the resolver of Node (c-ares), which needs no thread of the pool, so that
  * thousands of names take no longer than their answers.
