@@ -10,8 +10,6 @@ import { seededRandom } from "../../src/base/random.js";
 import { KERNEL_NAMES } from "../../src/control/gateway-flags.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
-import { PacketBatch } from "../../src/forward/ports.js";
-import { RESULT_UNKNOWN } from "../../src/kernel/translation.js";
 import {
   ALL_WORLDS,
   Dice,
@@ -21,6 +19,7 @@ import {
   type WorldOptions,
 } from "./fast-world.js";
 import { maskedHex, slowEgress, slowIngress } from "./slow-twins.js";
+import { takeEgress } from "./take-egress.js";
 
 /** Packets of one run: 16 runs make more than 20,000. The environment asks for longer ones. */
 const PACKETS = Number(process.env["IPREF_TEST_PACKETS"] ?? 2500);
@@ -46,19 +45,6 @@ const EGRESS_RUNS = KERNEL_NAMES.flatMap((kernel) =>
   ALL_WORLDS.map((options) => ({ kernel, options })),
 );
 
-/** One packet as the egress loop does it: by the kernel if it translates, else by FastEgress. */
-function takeEgress(fast: FastEgress, batch: PacketBatch, offset: number, length: number) {
-  batch.count = 0;
-  batch.addLocal(offset, length);
-  if (fast.translateBatch(batch, false)) {
-    const start = fast.resultOf(0);
-    const address = start + fast.contextOffset;
-    if (start !== RESULT_UNKNOWN) return { start, address, port: fast.portOf(0) };
-  }
-  const start = fast.translate(offset, length);
-  return { start, address: fast.addressOffset, port: fast.port };
-}
-
 for (const { kernel, options } of EGRESS_RUNS) {
   const name = `kernel ${kernel}, ${worldName(options)}`;
   test(`FastEgress gives the bytes of the slow path: ${name}`, (context) => {
@@ -67,14 +53,13 @@ for (const { kernel, options } of EGRESS_RUNS) {
     const world = new FastWorld(options);
     const { memory, offset } = world.worker("egress", kernel);
     const fast = new FastEgress(memory, world.fastSettings);
-    const batch = new PacketBatch(1);
     const dice = new Dice(seed);
     let taken = 0;
     for (let count = 0; count < PACKETS; count++) {
       const packet = makeNative(world, dice);
       world.bytes.fill(0xa5, offset - 128, offset);
       world.bytes.set(packet, offset);
-      const { start, address, port } = takeEgress(fast, batch, offset, packet.length);
+      const { start, address, port } = takeEgress(fast, offset, packet.length);
       const end = offset + packet.length;
       const about = `seed ${seed}, packet ${count}: ${toHex(packet)}`;
       if (start === 0) {

@@ -1,29 +1,36 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seededRandom } from "../../src/base/random.js";
+import { KERNEL_NAMES, type KernelName } from "../../src/control/gateway-flags.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
 import { FLAG_INACTIVE, FLAG_PROVISIONAL, KIND_PAIR } from "../../src/tables/address-table.js";
 import { buildDatagram, buildUdp, FastWorld } from "./fast-world.js";
+import { takeEgress } from "./take-egress.js";
 
 const OPTIONS = { localVersion: 4, tunnelVersion: 4 } as const;
 
-function egressOf(world: FastWorld) {
-  const { memory, offset } = world.worker("egress");
+/** A test for both kernels. */
+function rule(name: string, check: (kernel: KernelName) => void): void {
+  for (const kernel of KERNEL_NAMES) test(`${name}: kernel ${kernel}`, () => check(kernel));
+}
+
+function egressOf(world: FastWorld, kernel: KernelName) {
+  const { memory, offset } = world.worker("egress", kernel);
   const fast = new FastEgress(memory, world.fastSettings);
   /** Tunnel packet that goes out for a packet of host 0 to a remote host, or undefined. */
   const send = (remote: number, host = 0, length = 12): Uint8Array | undefined => {
     const packet = buildUdp(world.hosts[host]!.ip, world.remotes[remote]!.encoded, length);
     world.bytes.set(packet, offset);
     memory.refresh();
-    const start = fast.translate(offset, packet.length);
+    const { start } = takeEgress(fast, offset, packet.length);
     return start === 0 ? undefined : world.bytes.slice(start, offset + packet.length);
   };
   return { send, memory };
 }
 
-function ingressOf(world: FastWorld) {
-  const { memory, offset, address } = world.worker("ingress");
+function ingressOf(world: FastWorld, kernel: KernelName) {
+  const { memory, offset, address } = world.worker("ingress", kernel);
   const fast = new FastIngress(memory, world.fastSettings, seededRandom(1));
   /** Native packet made from a datagram of remote host 0 to a reference, or undefined. */
   const receive = (reference: bigint, port = 1045, df = 1): Uint8Array | undefined => {
@@ -43,9 +50,9 @@ function recordOf(world: FastWorld, address: { bytes: Uint8Array }): number {
   return world.addresses.numberOf(world.addresses.findAnyByLocal(view, 0));
 }
 
-test("FastEgress takes a packet to a settled gateway and hands over to others", () => {
+rule("FastEgress takes a packet to a settled gateway and hands over to others", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   assert.ok(send(0), "settled");
   assert.equal(send(4), undefined, "not settled");
   assert.equal(send(5), undefined, "no entry");
@@ -53,17 +60,17 @@ test("FastEgress takes a packet to a settled gateway and hands over to others", 
   assert.equal(send(0), undefined, "no longer settled");
 });
 
-test("FastEgress hands over what exceeds the path of the remote gateway", () => {
+rule("FastEgress hands over what exceeds the path of the remote gateway", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   // Gateway 2 takes 300 octets; the header has 44 with references of 16.
   assert.equal(send(2, 0, 300 - 44)?.length, 300);
   assert.equal(send(2, 0, 300 - 43), undefined);
 });
 
-test("FastEgress hands over to provisional and inactive remote hosts", () => {
+rule("FastEgress hands over to provisional and inactive remote hosts", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   const number = recordOf(world, world.remotes[0]!.encoded);
   for (const flag of [FLAG_PROVISIONAL, FLAG_INACTIVE]) {
     world.addresses.setFlags(number, flag);
@@ -73,9 +80,9 @@ test("FastEgress hands over to provisional and inactive remote hosts", () => {
   }
 });
 
-test("FastEgress hands over small IPv6 packets to a narrow destination", () => {
+rule("FastEgress hands over small IPv6 packets to a narrow destination", (kernel) => {
   const world = new FastWorld({ localVersion: 6, tunnelVersion: 4 });
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   assert.ok(send(0));
   world.control.setNarrowDestinations([world.remotes[0]!.encoded]);
   assert.equal(send(0), undefined);
@@ -83,9 +90,9 @@ test("FastEgress hands over small IPv6 packets to a narrow destination", () => {
   assert.ok(send(0, 0, 1290), "larger ones are answered by routers, not fragmented");
 });
 
-test("FastEgress uses the reference that the peer knows a host by", () => {
+rule("FastEgress uses the reference that the peer knows a host by", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   const { secondary } = world.addSecondReference(0x9999n);
   const referenceOf = (packet: Uint8Array | undefined): number => {
     assert.ok(packet);
@@ -101,9 +108,9 @@ test("FastEgress uses the reference that the peer knows a host by", () => {
   assert.equal(referenceOf(send(0)), 0x1234);
 });
 
-test("FastIngress takes a second reference only while its pair exists", () => {
+rule("FastIngress takes a second reference only while its pair exists", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { receive } = ingressOf(world);
+  const { receive } = ingressOf(world, kernel);
   assert.ok(receive(0x1234n));
   const { primary, secondary } = world.addSecondReference(0x9999n);
   assert.equal(receive(0x1234n), undefined, "no pair yet");
@@ -116,21 +123,24 @@ test("FastIngress takes a second reference only while its pair exists", () => {
   assert.equal(receive(0x9999n), undefined);
 });
 
-test("FastIngress hands over another port, an unverified gateway, and our own address", () => {
-  const world = new FastWorld(OPTIONS);
-  const { receive } = ingressOf(world);
-  assert.equal(receive(0x1234n, 5555), undefined);
-  world.peerTable.setVerified(1, false);
-  assert.equal(receive(0x1234n), undefined);
-  world.peerTable.setVerified(1, true);
-  assert.ok(receive(0x1234n));
-  world.control.setPublicAddress(world.contextIp(1));
-  assert.equal(receive(0x1234n), undefined);
-});
+rule(
+  "FastIngress hands over another port, an unverified gateway, and our own address",
+  (kernel) => {
+    const world = new FastWorld(OPTIONS);
+    const { receive } = ingressOf(world, kernel);
+    assert.equal(receive(0x1234n, 5555), undefined);
+    world.peerTable.setVerified(1, false);
+    assert.equal(receive(0x1234n), undefined);
+    world.peerTable.setVerified(1, true);
+    assert.ok(receive(0x1234n));
+    world.control.setPublicAddress(world.contextIp(1));
+    assert.equal(receive(0x1234n), undefined);
+  },
+);
 
-test("FastIngress gives fragmentable IPv4 packets different identifications", () => {
+rule("FastIngress gives fragmentable IPv4 packets different identifications", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { receive } = ingressOf(world);
+  const { receive } = ingressOf(world, kernel);
   const identification = (df: number): number => {
     const packet = receive(0x1234n, 1045, df);
     assert.ok(packet);
@@ -141,18 +151,18 @@ test("FastIngress gives fragmentable IPv4 packets different identifications", ()
   assert.equal(identification(1), 0);
 });
 
-test("A changed public address is in force with the next batch", () => {
+rule("A changed public address is in force with the next batch", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
+  const { send } = egressOf(world, kernel);
   assert.deepEqual([...send(0)!.subarray(4, 8)], [203, 0, 113, 5]);
   world.control.setPublicAddress(world.contextIp(99));
   assert.deepEqual([...send(0)!.subarray(4, 8)], [198, 51, 100, 99]);
 });
 
-test("Packets taken stamp both records and the gateway's entry", () => {
+rule("Packets taken stamp both records and the gateway's entry", (kernel) => {
   const world = new FastWorld(OPTIONS);
-  const { send } = egressOf(world);
-  const { receive } = ingressOf(world);
+  const { send } = egressOf(world, kernel);
+  const { receive } = ingressOf(world, kernel);
   const { addresses, peerTable } = world;
   const used = (address: { bytes: Uint8Array }): number =>
     addresses.lastUsed(addresses.offsetOf(recordOf(world, address)));
