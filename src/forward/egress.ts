@@ -27,6 +27,7 @@ import { RING_FROM_LOCAL, RING_SEND_TOO_BIG } from "../tables/packet-ring.js";
 import type { FastEgress } from "./fast-egress.js";
 import type { FastPathMemory } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
+import type { MssClamp } from "./mss-clamp.js";
 import { eachNativeSegment } from "./native-segments.js";
 import { PacketBatch, SEND_DONE, SEND_TOO_BIG, type TunnelPort, type TunPort } from "./ports.js";
 import {
@@ -45,6 +46,8 @@ export interface EgressParts {
   readonly fast: FastEgress;
   readonly handOver: HandOver;
   readonly counters: CounterBlock;
+  /** Lowers the segment sizes that SYNs ask for; without it they stay. */
+  readonly mssClamp?: MssClamp | undefined;
   /** True when each packet of the TUN device has a device header in front. */
   readonly hasDeviceHeader: boolean;
 }
@@ -122,8 +125,11 @@ export class EgressLoop {
   #add(start: number, offset: number, length: number, port: number): void {
     const output = this.#output;
     if (output.count === output.capacity) this.#send();
-    const address = start + this.#parts.fast.contextOffset;
-    output.addTunnel(start, offset + length - start, address, port);
+    const { fast, mssClamp } = this.#parts;
+    const address = start + fast.contextOffset;
+    const tunnelLength = offset + length - start;
+    mssClamp?.toTunnel(start, tunnelLength, address);
+    output.addTunnel(start, tunnelLength, address, port);
     this.#bytes += length;
   }
 
