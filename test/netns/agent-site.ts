@@ -175,7 +175,7 @@ export async function startKnot(
     join(folder, "knot.conf"),
     `server:
   rundir: ${folder}
-  listen: 127.0.0.1@${port}
+  listen: [127.0.0.1@${port}, "::1@${port}"]
   udp-workers: 1
   tcp-workers: 1
   background-workers: 1
@@ -196,7 +196,7 @@ remote:
     address: 127.0.0.1@${options.notifyPort ?? 9}
 acl:
   - id: open
-    address: 127.0.0.1
+    address: [127.0.0.1, "::1"]
     action: transfer
   - id: transfer
     key: transfer

@@ -31,6 +31,7 @@ const FIRST_POLL_MS = 5000;
 /** Local names: www and mail, old and new, and h0 to h9999. */
 function localZone(): string {
   const lines = ["www A 10.0.0.10", "mail A 10.0.0.25", "old A 10.0.0.3", "new A 10.0.0.4"];
+  lines.push("ns AAAA ::1");
   for (let index = 0; index < MANY; index++) {
     lines.push(`h${index} A 10.1.${index >> 8}.${index & 255}`);
   }
@@ -89,6 +90,7 @@ describe("the DNS agent and real name servers", { skip, concurrency: 1, timeout:
           text: zoneText(1, [published("www", `${base}03`)]),
           key: "strong",
         },
+        "names.example": { text: zoneText(1, [published("www", "801")]), key: "transfer" },
         "quorum.example": { text: quorum ?? zoneText(2, [published("new", "701")]) },
       };
       await start(site, port, zones);
@@ -131,6 +133,23 @@ describe("the DNS agent and real name servers", { skip, concurrency: 1, timeout:
       }
     });
   }
+
+  it("reaches a server by its IPv6 address and by its name", async () => {
+    const agents = [
+      site.agent("lan:plain-knot.example:[::1]:5301"),
+      site.agent("-resolver", "127.0.0.1:5300", "lan:plain-knot.example:ns.lan:5301"),
+    ];
+    await agents[0]!.until(/\[::1\]:5301: AXFR, serial 1, 1 AA records/);
+    await agents[1]!.until(/ns\.lan:5301: AXFR, serial 1, 1 AA records/);
+    for (const agent of agents) await agent.stop();
+  });
+
+  it("asks for single names where no transfer is allowed", async () => {
+    const agent = site.agent("-resolver", "127.0.0.1:5302", "lan:names.example:names:www,@,none");
+    await site.untilAddress(801, "10.0.0.10", 20_000, agent);
+    assert.match(agent.log(), /W none\.names\.example: .*not published/);
+    await agent.stop();
+  });
 
   it("lets two of three servers outvote a stale one", async () => {
     const servers = Object.values(masters).map((port) => `127.0.0.1:${port}`);
