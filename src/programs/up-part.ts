@@ -4,8 +4,12 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 
+/** setpriv(1) of util-linux: the program gets SIGTERM when the supervisor is ended by force. */
+const SETPRIV = "/usr/bin/setpriv";
+const ENDS_WITH_PARENT = [SETPRIV, "--pdeathsig", "TERM"];
 /** Pause before the first restart; it doubles with each failure. */
 const BACK_OFF_FIRST_MS = 250;
 const BACK_OFF_MAX_MS = 30_000;
@@ -50,6 +54,7 @@ export class Part {
   #args: readonly string[];
   #child: ChildProcess | undefined;
   #isStopping = false;
+  #isKept = false;
   #startedMs = 0;
   #failures = 0;
   #restart: NodeJS.Timeout | undefined;
@@ -69,6 +74,7 @@ export class Part {
   /** Starts it and waits until it is ready; throws PartFailed when it ends before. */
   async start(): Promise<void> {
     this.#isStopping = false;
+    this.#isKept = false;
     const child = this.#spawn();
     const deadline = Date.now() + READY_TIMEOUT_MS;
     while (!this.#isReady()) {
@@ -79,6 +85,7 @@ export class Part {
       if (Date.now() > deadline) throw new PartFailed(this.name, 1, "does not become ready");
       await new Promise((resolve) => setTimeout(resolve, PROBE_STEP_MS));
     }
+    this.#isKept = true;
   }
 
   /** Uses other arguments from the next start on. */
@@ -130,8 +137,9 @@ export class Part {
     const { file, name, onLine, onProcesses } = this.#options;
     this.#marks = new Set();
     this.#startedMs = Date.now();
-    const args = ["--enable-source-maps", file, ...this.#args];
-    const child = spawn(process.execPath, args, {
+    const args = [process.execPath, "--enable-source-maps", file, ...this.#args];
+    const [program = "", ...words] = existsSync(SETPRIV) ? [...ENDS_WITH_PARENT, ...args] : args;
+    const child = spawn(program, words, {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -157,7 +165,7 @@ export class Part {
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {
     this.#child = undefined;
     this.#options.onProcesses();
-    if (this.#isStopping) return;
+    if (this.#isStopping || !this.#isKept) return;
     if (Date.now() - this.#startedMs > STABLE_MS) this.#failures = 0;
     const pauseMs = Math.min(BACK_OFF_MAX_MS, BACK_OFF_FIRST_MS * 2 ** this.#failures++);
     const how = signal === null ? `with exit status ${code}` : `by ${signal}`;

@@ -34,7 +34,7 @@ import {
   writeState,
 } from "./up-machine.js";
 import { Part, type PartOptions } from "./up-part.js";
-import { ownServer, pathsOf, planOf, type UpPlan } from "./up-plan.js";
+import { pathsOf, planOf, type UpPlan } from "./up-plan.js";
 
 const PROGRAMS = join(repositoryRoot(), "dist", "src", "programs");
 const CHECK_TIMEOUT_MS = 20_000;
@@ -348,7 +348,7 @@ function dnsAdvice(configuration: UpConfiguration, tun: string, server: string):
       `resolvectl dns ${tun} ${server} && resolvectl domain ${tun} '~.', or ipref up --dns resolvectl`
     );
   }
-  const [host] = ownServer(configuration).split(/:\d+$/);
+  const host = configuration.resolver.listen[0] ?? "127.0.0.1";
   return (
     "The machine's own DNS is unchanged. To use IPREF names on it, " +
     `make this the first line of /etc/resolv.conf: nameserver ${host}`

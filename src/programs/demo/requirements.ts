@@ -19,6 +19,9 @@ export const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
   nsd: "nsd",
   openssl: "openssl",
   ping: "iputils-ping",
+  scp: "openssh-client",
+  ssh: "openssh-client",
+  sshd: "openssh-server",
   tcpdump: "tcpdump",
   traceroute: "traceroute",
 };

@@ -1,0 +1,16 @@
+// The web server of the home network's hosts: HTTPS on port 443, one page that says who asks.
+//
+//   node home-server.js CERTIFICATE KEY NAME
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
+
+const [certificate = "", key = "", name = ""] = process.argv.slice(2);
+
+createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => {
+  const { remoteAddress } = request.socket;
+  response.setHeader("content-type", "text/plain");
+  response.end(`${name}: hello ${remoteAddress}, you asked for ${request.headers.host}\n`);
+}).listen(443, "::", () => {
+  process.stdout.write("ready\n");
+});
