@@ -74,6 +74,8 @@ export class Delivery {
   #cancelReply = NOTHING;
   #nacksInRow = 0;
   #lossesInRow = 0;
+  /** The mapper was lost with a part delivered; the hash is announced at completion. */
+  #isCheckDue = false;
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
@@ -103,6 +105,7 @@ export class Delivery {
     this.#set = set;
     this.#hashText = hashText(set.hash);
     this.#nacksInRow = 0;
+    this.#isCheckDue = false;
     const { publisher, payloadBytesMax } = this.#parts;
     const size = recordsPerMessage(publisher, payloadBytesMax ?? PAYLOAD_BYTES_MAX);
     for (let at = 0; at === 0 || at < set.records.length; at += size) {
@@ -118,7 +121,11 @@ export class Delivery {
     this.#isConnected = true;
     this.#lossesInRow = 0;
     if (this.isComplete) this.#announce();
-    else if (this.#set !== undefined) this.#planSend(0);
+    else if (this.#set !== undefined) {
+      // What was acknowledged before the break may be forgotten: the hash will tell.
+      this.#isCheckDue = true;
+      this.#planSend(0);
+    }
   }
 
   /** The mapper is gone; what was not acknowledged will be sent again. */
@@ -199,6 +206,8 @@ export class Delivery {
     }
     const { records } = this.#set!;
     this.#parts.log.info(`${this.#parts.name}: ${records.length} records acknowledged`);
+    if (this.#isCheckDue) this.#announce();
+    this.#isCheckDue = false;
   }
 
   /** Takes a packet out of flight. */

@@ -426,3 +426,18 @@ test("a name that never can be looked up does not hold the others back for ever"
   await lab.run(90);
   assert.deepEqual(lab.records(), [WWW_LINE]);
 });
+
+test("a mapper that restarts in the middle of a delivery ends up with the whole set", async () => {
+  const count = 1600;
+  for (const afterMs of [5260, 5261, 5262, 5263, 5264]) {
+    const lab = standardLab(new ZoneServer(1, manyHosts(count)));
+    addHosts(lab, count);
+    await lab.run(afterMs / 1000);
+    assert.ok(lab.records().length < count, `${lab.records().length} after ${afterMs} ms`);
+    lab.mapper.stop();
+    lab.mapper.isUp = true;
+    await lab.run(8);
+    assert.equal(lab.records().length, count);
+    assert.equal(lab.agent.status()[0]!.isComplete, true);
+  }
+});
