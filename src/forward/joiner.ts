@@ -99,8 +99,8 @@ export class Joiner {
   }
 
   /**
-   * Joins the candidate, and those behind it in its message, to the open packet of its flow. Returns
-   * how many datagrams were joined; when 0, the flow has no open packet any more.
+   * Joins the candidate, and those behind it in its message, to the open packet of its flow.
+   * Returns how many datagrams were joined; when 0, the flow has no open packet any more.
    */
   join(candidate: JoinCandidate): number {
     const place = this.#findOpen(candidate);

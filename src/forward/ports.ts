@@ -6,6 +6,9 @@
 
 import { BATCH_PACKETS_MAX, GROUP_PACKETS_MAX } from "../tables/arena.js";
 
+/** Octets of the device header in front of each packet, where the device has one. */
+export const VNET_HEADER_BYTES = 10;
+
 /** What became of one message of `sendBatch`. */
 export const SEND_DONE = 0;
 /** The kernel refuses a packet of this size on the path. */

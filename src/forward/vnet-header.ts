@@ -12,8 +12,7 @@
 
 import { foldSum } from "../kernel/checksum-update.js";
 import { type FastPathMemory, PROTOCOL_TCP, PROTOCOL_UDP } from "./fast-path.js";
-
-export const VNET_HEADER_BYTES = 10;
+import { VNET_HEADER_BYTES } from "./ports.js";
 
 /** VIRTIO_NET_HDR_F_NEEDS_CSUM: the checksum field holds the sum of the pseudo header only. */
 const FLAG_NEEDS_CHECKSUM = 1;

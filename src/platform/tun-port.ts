@@ -9,8 +9,12 @@
  * few pages and a batch of super-packets stays in the processor's cache.
  */
 
-import type { PacketBatch, TunPort, WriteBatch } from "../forward/ports.js";
-import { VNET_HEADER_BYTES } from "../forward/vnet-header.js";
+import {
+  type PacketBatch,
+  type TunPort,
+  VNET_HEADER_BYTES,
+  type WriteBatch,
+} from "../forward/ports.js";
 import {
   BATCH_PACKETS_MAX,
   GROUP_PACKETS_MAX,

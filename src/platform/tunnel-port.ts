@@ -4,8 +4,8 @@
  * tunnel-sender.ts. The socket is nonblocking, unconnected, and shared with the other workers and
  * the main thread. One direction per object.
  *
- * With UDP_GRO (udp(7), since Linux 5.0) one message may hold many datagrams of one sender; a control
- * message tells their size. What the kernel wrote is checked before it is believed.
+ * With UDP_GRO (udp(7), since Linux 5.0) one message may hold many datagrams of one sender; a
+ * control message tells their size. What the kernel wrote is checked before it is believed.
  *
  * With IP_RECVERR an ICMP error that came in for an earlier datagram makes the next call fail once,
  * for whatever it does (ip(7)); so every error but EAGAIN is tried again before it is believed.

@@ -10,7 +10,7 @@ import type {
   TunInterface,
   TunnelSocket,
 } from "../control/ports.js";
-import { VNET_HEADER_BYTES } from "../forward/vnet-header.js";
+import { VNET_HEADER_BYTES } from "../forward/ports.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";

@@ -12,9 +12,9 @@ import {
   SEND_DONE,
   type TunnelPort,
   type TunPort,
+  VNET_HEADER_BYTES,
   type WriteBatch,
 } from "../../src/forward/ports.js";
-import { VNET_HEADER_BYTES } from "../../src/forward/vnet-header.js";
 import {
   BATCH_PACKETS_MAX,
   counterWriter,

@@ -9,8 +9,8 @@ import { seededRandom } from "../../src/base/random.js";
 import type { KernelName } from "../../src/control/gateway-flags.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
-import { PacketBatch } from "../../src/forward/ports.js";
-import { VNET_HEADER_BYTES, VnetReader } from "../../src/forward/vnet-header.js";
+import { PacketBatch, VNET_HEADER_BYTES } from "../../src/forward/ports.js";
+import { VnetReader } from "../../src/forward/vnet-header.js";
 import { DEVICE_HEADER_BYTES, RESULT_UNKNOWN } from "../../src/kernel/translation.js";
 import {
   FLAG_DETACHED,
