@@ -234,11 +234,19 @@ function findInterfaceMtu(settings: GatewaySettings, machine: Machine, log: Log)
 
 function startTick(stage: Stage, desk: PacketDesk | undefined): void {
   const { machine, cleanUp, shared, mapper, nowSeconds, log } = stage;
+  let isTold = false;
+  /** A worker may find out later that the device refuses what the socket has taken. */
+  const tellRefusedGroups = (): void => {
+    if (isTold || shared.totals.total("send-groups-off") === 0) return;
+    isTold = true;
+    log.warning("the network device refuses grouped datagrams (gso): they are now sent singly");
+  };
   const timer = machine.every(TICK_MS, () => {
     const now = nowSeconds();
     shared.control.setNowSeconds(now);
     mapper.sweep();
     desk?.housekeeping();
+    tellRefusedGroups();
     log.flush();
     log.tick("timer", `tick ${now}`);
   });

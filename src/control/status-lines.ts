@@ -9,6 +9,7 @@ export function statusLines(totals: CounterReader, mapper: MapperStatistics): re
   return [
     direction("to tunnel", "egress", totals),
     direction("from tunnel", "ingress", totals),
+    ...offloadLine(totals),
     `mappings: ${mapper.remoteHosts} remote hosts, ${mapper.localHosts} local hosts, ` +
       `${mapper.created} made, ${mapper.expired} expired, ${mapper.records} records in all`,
     ...dropLines(totals),
@@ -20,6 +21,20 @@ function direction(label: string, role: "egress" | "ingress", totals: CounterRea
   const octets = totals.total(`${role}-bytes`);
   const slow = totals.total(`${role}-slow-path`);
   return `${label}: ${packets} packets fast (${octets} octets), ${slow} the slow way`;
+}
+
+/** What came and went in units of several packets. */
+function offloadLine(totals: CounterReader): string[] {
+  const [read, written] = [
+    totals.total("egress-super-packets"),
+    totals.total("ingress-super-packets"),
+  ];
+  const [sent, received] = [totals.total("send-groups"), totals.total("receive-groups")];
+  if (read + written + sent + received === 0) return [];
+  return [
+    `offloads: super-packets ${read} read, ${written} written; ` +
+      `messages of several datagrams ${sent} sent, ${received} received`,
+  ];
 }
 
 function dropLines(totals: CounterReader): string[] {

@@ -7,6 +7,8 @@ import { formatIp, parseIp } from "../../src/base/ip.js";
 import { startGateway } from "../../src/control/gateway.js";
 import { parseGatewayFlags } from "../../src/control/gateway-flags.js";
 import { Log } from "../../src/control/log.js";
+import { counterWriter } from "../../src/tables/arena.js";
+import { CounterBlock, counterIndex } from "../../src/tables/counters.js";
 import { RING_FROM_LOCAL, RING_FROM_TUNNEL } from "../../src/tables/packet-ring.js";
 import { FakeMachine, settle } from "./fake-machine.js";
 
@@ -210,4 +212,19 @@ test("a store of other IP versions is refused", async () => {
   await settle();
   await gateway.stop();
   await assert.rejects(start(machine, "-encode-net", "fd00:240::/64"), /choose another -data/);
+});
+
+test("offloads in use, and those refused, are told once", async () => {
+  const machine = new FakeMachine();
+  const { gateway, lines } = await start(machine);
+  assert.ok(lines.includes("I offloads in use: none"));
+  assert.ok(lines.includes("W offloads that this kernel refuses: csum tso uso gso gro"));
+  const { memory, plan } = machine.forwarding!;
+  const counters = new CounterBlock(memory, plan.countersOffset, counterWriter(0, "egress"));
+  counters.add(counterIndex("send-groups-off"), 1);
+  counters.add(counterIndex("egress-super-packets"), 3);
+  machine.pass(3);
+  assert.equal(lines.filter((line) => line.includes("refuses grouped datagrams")).length, 1);
+  assert.ok(gateway.status().some((line) => line.startsWith("offloads: super-packets 3 read")));
+  await gateway.stop();
 });
