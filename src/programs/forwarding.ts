@@ -1,19 +1,25 @@
 /**
  * The forwarding workers as the main thread sees them: starts them, empties their rings into the
  * slow path, and stops them. The main thread takes a bounded number of packets before it lets
- * timers and sockets have their turn.
+ * timers and sockets have their turn, and rests in a flood (forward/slow-path-budget.ts).
  */
 
 import type { Worker } from "node:worker_threads";
 import type { Forwarding, ForwardingRequest } from "../control/ports.js";
+import { SlowPathBudget } from "../forward/slow-path-budget.js";
+import { monotonicMs } from "../platform/clock.js";
 import { closeEventFd, createEventFd, drainEventFd, signalEventFd } from "../platform/eventfd.js";
+import { yieldToWorkers } from "../platform/priority.js";
 import { EPOLLIN, type Reactor } from "../platform/reactor.js";
+import { COUNTER_WRITER_MAIN } from "../tables/arena.js";
+import { CounterBlock, CounterReader, dropCounterIndex } from "../tables/counters.js";
 import { PacketRingConsumer } from "../tables/packet-ring.js";
 import { type ForwardWorkerData, startForwardWorker } from "./forward-worker.js";
 import type { WasmParts } from "./kernel-choice.js";
 
-/** Packets taken from all rings in one turn of the event loop. */
-const PACKETS_PER_TURN_MAX = 128;
+/** Packets taken from all rings in one turn of the event loop: about a millisecond. */
+const PACKETS_PER_TURN_MAX = 16;
+const SLOW_PATH_FULL = dropCounterIndex("slow-path-full");
 
 /** What the workers use of the machine. Descriptors stay owned by the caller. */
 export interface ForwardingResources {
@@ -48,11 +54,19 @@ class RunningForwarding implements Forwarding {
   readonly #exits: readonly Promise<void>[];
   #isStopping = false;
   #turn: NodeJS.Immediate | undefined;
+  #rest: NodeJS.Timeout | undefined;
+  readonly #totals: CounterReader;
+  readonly #counters: CounterBlock;
+  readonly #budget: SlowPathBudget;
 
   constructor(request: ForwardingRequest, resources: ForwardingResources, reactor: Reactor) {
     this.#request = request;
     this.#reactor = reactor;
     this.#rings = makeConsumers(request);
+    const { memory, plan } = request;
+    this.#totals = new CounterReader(memory, plan.countersOffset, plan.counterWriters);
+    this.#counters = new CounterBlock(memory, plan.countersOffset, COUNTER_WRITER_MAIN);
+    this.#budget = new SlowPathBudget(monotonicMs(), this.#fastPackets());
     const { tunFds, tunnelFds } = resources;
     this.#workers = [
       ...tunFds.map((_, lane) => this.#start("egress", lane, resources)),
@@ -69,6 +83,8 @@ class RunningForwarding implements Forwarding {
         (worker) => new Promise<void>((resolve) => worker.once("online", () => resolve())),
       ),
     );
+    // Workers have started with the niceness of before.
+    yieldToWorkers();
     this.#drain();
     return this;
   }
@@ -79,6 +95,7 @@ class RunningForwarding implements Forwarding {
     signalEventFd(this.#stopFd);
     await Promise.all(this.#exits);
     clearImmediate(this.#turn);
+    clearTimeout(this.#rest);
     for (const ring of this.#rings) {
       for (let item = ring.take(); item !== undefined; item = ring.take()) {
         this.#request.onPacket(item);
@@ -125,17 +142,40 @@ class RunningForwarding implements Forwarding {
     this.#drain();
   }
 
-  /** Takes packets until the rings are empty, or goes on in the next turn of the event loop. */
+  /**
+   * Takes packets until the rings are empty, or goes on in the next turn of the event loop. In a
+   * flood it rests now and then, and what has come meanwhile but for the oldest packets is lost:
+   * a long queue of old packets would be of no use.
+   */
   #drain(): void {
+    if (this.#rest !== undefined) return;
     clearImmediate(this.#turn);
     this.#turn = undefined;
+    const startMs = monotonicMs();
     let budget = PACKETS_PER_TURN_MAX;
     for (const ring of this.#rings) {
       budget -= this.#drainRing(ring, budget / this.#rings.length);
     }
     if (this.#isStopping) return;
     const areAllAsleep = this.#rings.map((ring) => ring.sleep()).every((isAsleep) => isAsleep);
-    if (!areAllAsleep) this.#turn = setImmediate(() => this.#drain());
+    if (areAllAsleep) return;
+    const restMs = this.#budget.spend(startMs, monotonicMs(), () => this.#fastPackets());
+    if (restMs === 0) this.#turn = setImmediate(() => this.#drain());
+    else this.#startRest(restMs);
+  }
+
+  #startRest(restMs: number): void {
+    for (const ring of this.#rings) {
+      this.#counters.add(SLOW_PATH_FULL, ring.skipPackets());
+    }
+    this.#rest = setTimeout(() => {
+      this.#rest = undefined;
+      this.#drain();
+    }, restMs);
+  }
+
+  #fastPackets(): number {
+    return this.#totals.total("egress-packets") + this.#totals.total("ingress-packets");
   }
 
   #drainRing(ring: PacketRingConsumer, countMax: number): number {

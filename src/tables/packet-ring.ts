@@ -161,11 +161,7 @@ export class PacketRingConsumer extends PacketRing {
   /** The oldest packet, or undefined when the ring is empty. */
   take(): RingPacket | undefined {
     if (this.#isEmpty()) return undefined;
-    let start = this.#start();
-    if (this.words[start >>> 2] === ENTRY_SKIP) {
-      this.#taken = (this.#taken + this.dataOffset + this.capacityBytes - start) | 0;
-      start = this.dataOffset;
-    }
+    const start = this.#nextEntry();
     const length = this.words[start >>> 2]!;
     const meta = this.words[(start >>> 2) + ENTRY_WORD_META]!;
     const payload = start + ENTRY_HEADER_BYTES;
@@ -182,6 +178,23 @@ export class PacketRingConsumer extends PacketRing {
   }
 
   /**
+   * Passes over the packets that wait, up to the first entry that is not just a packet; returns
+   * how many.
+   */
+  skipPackets(): number {
+    let count = 0;
+    while (!this.#isEmpty()) {
+      const entry = this.#nextEntry() >>> 2;
+      const kind = this.words[entry + ENTRY_WORD_META]! & 0xff;
+      if (kind !== RING_FROM_LOCAL && kind !== RING_FROM_TUNNEL) break;
+      this.#taken = (this.#taken + entryBytes(this.words[entry]!)) | 0;
+      count++;
+    }
+    Atomics.store(this.words, this.controlWord + WORD_TAKEN, this.#taken);
+    return count;
+  }
+
+  /**
    * Says that the consumer will wait for its event descriptor. False when a packet came in
    * between: the consumer goes on taking instead.
    */
@@ -192,8 +205,12 @@ export class PacketRingConsumer extends PacketRing {
     return false;
   }
 
-  #start(): number {
-    return this.dataOffset + (this.#taken & (this.capacityBytes - 1));
+  /** Offset of the oldest entry; the ring is not empty. */
+  #nextEntry(): number {
+    const start = this.dataOffset + (this.#taken & (this.capacityBytes - 1));
+    if (this.words[start >>> 2] !== ENTRY_SKIP) return start;
+    this.#taken = (this.#taken + this.dataOffset + this.capacityBytes - start) | 0;
+    return this.dataOffset;
   }
 
   #isEmpty(): boolean {

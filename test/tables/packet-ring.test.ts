@@ -7,6 +7,7 @@ import {
   packetRingBytes,
   RING_FROM_LOCAL,
   RING_FROM_TUNNEL,
+  RING_SOCKET_ERROR,
   type RingPacket,
 } from "../../src/tables/packet-ring.js";
 import { Dice } from "../forward/fast-world.js";
@@ -124,4 +125,23 @@ test("Another thread's packets arrive complete and in order", { timeout: 20_000 
     expected++;
   }
   await ended;
+});
+
+test("Skipping passes over packets, around the end of the ring, and stops at messages", () => {
+  const { bytes, producer, consumer } = makeRing();
+  assert.equal(consumer.skipPackets(), 0);
+  for (let round = 0; round < 50; round++) {
+    bytes[PACKETS_OFFSET] = round;
+    const length = 100 + 17 * round;
+    assert.ok(producer.push(RING_FROM_LOCAL, PACKETS_OFFSET, length, 0, 0, 0));
+    assert.ok(producer.push(RING_FROM_TUNNEL, PACKETS_OFFSET, 10, 0, 0, 0));
+    assert.ok(producer.push(RING_SOCKET_ERROR, 0, 0, 0, 0, 0));
+    assert.ok(producer.push(RING_FROM_LOCAL, PACKETS_OFFSET, 30, 0, 0, 0));
+    assert.equal(consumer.skipPackets(), 2);
+    assert.equal(consumer.skipPackets(), 0);
+    assert.equal(consumer.take()?.kind, RING_SOCKET_ERROR);
+    assert.equal(consumer.take()?.packet[0], round);
+    assert.equal(consumer.take(), undefined);
+    assert.ok(consumer.sleep());
+  }
 });

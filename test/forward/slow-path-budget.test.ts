@@ -1,0 +1,47 @@
+/** The slow path rests in a flood, and only while the fast path is busy. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SlowPathBudget } from "../../src/forward/slow-path-budget.js";
+
+/** Milliseconds of work within `totalMs` of a flood, in pieces of one millisecond. */
+function workOf(totalMs: number, fastPacketsPerMs: number): number {
+  let nowMs = 1_000;
+  const budget = new SlowPathBudget(nowMs, 0);
+  let workedMs = 0;
+  while (nowMs < 1_000 + totalMs) {
+    const startMs = nowMs;
+    nowMs++;
+    workedMs++;
+    nowMs += budget.spend(startMs, nowMs, () => (nowMs - 1_000) * fastPacketsPerMs);
+  }
+  return workedMs;
+}
+
+test("a lasting flood gets a tenth of a processor while the fast path is busy", () => {
+  const share = workOf(10_000, 100) / 10_000;
+  assert.ok(share > 0.05 && share < 0.12, `${share}`);
+});
+
+test("the slow path works without rest while nothing much is forwarded", () => {
+  assert.equal(workOf(5_000, 0), 5_000);
+  assert.equal(workOf(5_000, 1), 5_000);
+});
+
+test("a burst goes through at once, also while the fast path is busy", () => {
+  const budget = new SlowPathBudget(0, 0);
+  for (let nowMs = 0; nowMs < 29; nowMs++) {
+    const asked = () => assert.fail("the counters are not needed yet");
+    assert.equal(budget.spend(nowMs, nowMs + 1, asked), 0);
+  }
+});
+
+test("the bucket fills again while the slow path has nothing to do", () => {
+  const budget = new SlowPathBudget(0, 0);
+  assert.ok(budget.spend(0, 60, () => 10_000) > 0);
+  // 30 ms of debt and 20 ms of credit: 50 ms at 8 per cent of the time.
+  assert.equal(
+    budget.spend(1_000, 1_010, () => 0),
+    0,
+  );
+});
