@@ -1,0 +1,311 @@
+// Forwarding in all its cases: IP versions, sizes of the tables, numbers of flows, latency under
+// load, floods of the slow path. Everything is compared with plain routing in the same run; see
+// forward.ts for how. A full run takes about ten minutes and draws docs/images/forward-*.svg.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gatewayProgramExists, repositoryRoot } from "../src/programs/demo/gateway-process.js";
+import { sleep } from "../src/programs/demo/namespaces.js";
+import type { IpVersion } from "../src/programs/demo/network.js";
+import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
+import { MEASURES, type MeasureKey, refuse } from "./forward.js";
+import {
+  buildLab,
+  iperf,
+  type Lab,
+  median,
+  type RoundTrip,
+  residentMegabytes,
+  roundTrip,
+  roundTripLoaded,
+  type Way,
+  warmUp,
+} from "./forward-lab.js";
+import type { BenchOptions } from "./main.js";
+import { plotSvg } from "./plot.js";
+
+const WAYS: readonly Way[] = ["gateway", "plain"];
+const FLOOD = fileURLToPath(new URL("./flood.js", import.meta.url));
+const FILL = fileURLToPath(new URL("./mapper-restore.js", import.meta.url));
+
+/** A network and how its packets are called. */
+interface Family {
+  readonly name: string;
+  readonly sites: readonly [IpVersion, IpVersion];
+  readonly tunnelVersion: IpVersion;
+}
+
+const IPV4: Family = { name: "IPv4", sites: [4, 4], tunnelVersion: 4 };
+const IPV6: Family = { name: "IPv6", sites: [6, 6], tunnelVersion: 6 };
+/** An IPv4 site and an IPv6 site over IPv4; compared with plain routing of IPv4. */
+const MIXED: Family = { name: "mixed", sites: [4, 6], tunnelVersion: 4 };
+
+type Figures = Record<MeasureKey, number>;
+type Shares = Partial<Record<Way, Figures>>;
+
+/** How long and how often. */
+interface Shape {
+  readonly runs: number;
+  readonly seconds: number;
+  readonly pings: number;
+  readonly mappings: readonly number[];
+  readonly flows: readonly number[];
+  readonly loads: readonly number[];
+}
+
+/** Runs the benchmark; prints tables unless `json`; draws unless `quick`. */
+export async function run(options: BenchOptions): Promise<object> {
+  const why = await whyNoNamespaces(["ip", "iperf3", "ping"]);
+  if (why !== undefined) return refuse(why.reason, options);
+  if (!gatewayProgramExists()) return refuse("the gateway program is not built", options);
+  const shape: Shape = options.quick
+    ? { runs: 1, seconds: 1, pings: 100, mappings: [1_000], flows: [1, 2], loads: [0, 1] }
+    : {
+        runs: options.runs,
+        seconds: 2,
+        pings: 1_000,
+        mappings: [1, 10_000, 1_000_000],
+        flows: [1, 2, 4, 8, 16, 32],
+        loads: [0, 0.25, 0.5, 0.75, 1],
+      };
+  const say = (line: string): void => void (options.json || console.log(line));
+  say("forward-matrix: shares of plain routing in the same run, medians");
+  try {
+    const first = await inLab(IPV4, (lab) => measureIpv4(lab, shape, say));
+    const ipv6 = await inLab(IPV6, (lab) => measureFamily(lab, IPV6, shape, WAYS, say));
+    const mixed = await inLab(MIXED, (lab) => measureFamily(lab, MIXED, shape, ["gateway"], say));
+    const { plain } = first.ipv4;
+    sayShares(say, "mixed, of plain IPv4", { ...mixed, plain: plain! });
+    const mappings = await measureMappings(shape, say);
+    const result = { ...first, ipv6, mixed, mappings };
+    if (!options.quick) draw(first);
+    return result;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error), options);
+  }
+}
+
+async function inLab<Result>(
+  family: Family,
+  work: (lab: Lab) => Promise<Result>,
+  prepare?: (dataDirectory: string) => void,
+  extraArguments: readonly string[] = [],
+): Promise<Result> {
+  const lab = await buildLab(true, { ...family, extraArguments, ...(prepare && { prepare }) });
+  try {
+    return await work(lab);
+  } finally {
+    await lab.network.destroy();
+  }
+}
+
+/** Everything that is measured with IPv4 alone. */
+async function measureIpv4(lab: Lab, shape: Shape, say: (line: string) => void) {
+  const ipv4 = await measureFamily(lab, IPV4, shape, WAYS, say);
+  const roundTripIdleMs = await bothWays((way) => roundTrip(lab, way, shape.pings));
+  const roundTripLoadedMs = await bothWays((way) => roundTripLoaded(lab, way, shape.pings));
+  sayRoundTrips(say, "idle", roundTripIdleMs);
+  sayRoundTrips(say, "full TCP load", roundTripLoadedMs);
+  const residentMb = lab.gateways.map(({ pid }) => residentMegabytes(pid));
+  say(`resident memory: ${residentMb.join(" + ")} MB`);
+  const flows = await measureFlows(lab, shape, say);
+  const loads = await measureLoads(lab, shape, ipv4.gateway!.tcp, say);
+  const floods = await measureFloods(lab, shape, say);
+  return { ipv4, roundTripIdleMs, roundTripLoadedMs, residentMb, flows, loads, floods };
+}
+
+async function bothWays<Result>(work: (way: Way) => Promise<Result>): Promise<Record<Way, Result>> {
+  return { gateway: await work("gateway"), plain: await work("plain") };
+}
+
+/** The medians of all measures; ways take turns. */
+async function measureFamily(
+  lab: Lab,
+  { name }: Family,
+  { runs, seconds }: Shape,
+  ways: readonly Way[],
+  say: (line: string) => void,
+): Promise<Shares> {
+  const samples = new Map<string, number[]>();
+  for (const way of ways) await warmUp(lab, way);
+  for (let round = 0; round < runs; round++) {
+    for (const { key, unit, args } of MEASURES) {
+      for (const way of ways) {
+        const { value } = await iperf(lab, way, unit, args, seconds);
+        samples.set(`${way}.${key}`, [...(samples.get(`${way}.${key}`) ?? []), value]);
+      }
+    }
+  }
+  const figures = (way: Way): Figures =>
+    Object.fromEntries(
+      MEASURES.map(({ key }) => [key, median(samples.get(`${way}.${key}`) ?? [])]),
+    ) as Figures;
+  const result: Shares = Object.fromEntries(ways.map((way) => [way, figures(way)]));
+  if (ways.length === 2) sayShares(say, name, result);
+  return result;
+}
+
+function sayShares(say: (line: string) => void, name: string, { gateway, plain }: Shares): void {
+  say(`\n${name}`);
+  for (const { key, label, unit } of MEASURES) {
+    const [a, b] = [gateway![key], plain![key]];
+    const figures = `${a.toFixed(2).padStart(9)} of ${b.toFixed(2).padStart(8)} ${unit}`;
+    say(`  ${label.padEnd(28)}${figures}  ${((100 * a) / b).toFixed(1).padStart(6)} %`);
+  }
+}
+
+function sayRoundTrips(
+  say: (line: string) => void,
+  name: string,
+  trips: Record<Way, RoundTrip>,
+): void {
+  const text = WAYS.map((way) => {
+    const { p50, p99, lost } = trips[way];
+    return `${way} p50 ${p50.toFixed(3)} p99 ${p99.toFixed(3)} ms, ${lost} lost`;
+  });
+  say(`round trip, ${name}: ${text.join("; ")}`);
+}
+
+/** Throughput of TCP with more and more streams. */
+async function measureFlows(lab: Lab, { flows, runs }: Shape, say: (line: string) => void) {
+  const result: { flows: number; gateway: number; plain: number }[] = [];
+  for (const count of flows) {
+    const samples: Record<Way, number[]> = { gateway: [], plain: [] };
+    for (let round = 0; round < runs; round++) {
+      for (const way of WAYS) {
+        samples[way].push((await iperf(lab, way, "Gb/s", ["-P", String(count)], 1)).value);
+      }
+    }
+    const point = { flows: count, gateway: median(samples.gateway), plain: median(samples.plain) };
+    say(`${count} TCP streams: ${point.gateway.toFixed(2)} of ${point.plain.toFixed(2)} Gb/s`);
+    result.push(point);
+  }
+  return result;
+}
+
+/** Round trips while a TCP stream runs at a share of what it could. */
+async function measureLoads(
+  lab: Lab,
+  { loads, pings }: Shape,
+  fullGbps: number,
+  say: (line: string) => void,
+) {
+  const result: { share: number; gbps: number; p50: number; p99: number }[] = [];
+  for (const share of loads) {
+    const seconds = Math.ceil(pings / 300) + 1;
+    const rate = share === 1 ? [] : ["-b", `${Math.round(share * fullGbps * 1_000)}M`];
+    const load = share === 0 ? undefined : iperf(lab, "gateway", "Gb/s", rate, seconds);
+    await sleep(300);
+    const { p50, p99 } = await roundTrip(lab, "gateway", pings);
+    const gbps = (await load)?.value ?? 0;
+    say(`load ${gbps.toFixed(2)} Gb/s: round trip p50 ${p50.toFixed(3)}, p99 ${p99.toFixed(3)} ms`);
+    result.push({ share, gbps, p50, p99 });
+  }
+  return result;
+}
+
+/** Kinds of floods; each beside the same packets routed into nothing. */
+const FLOODS = [
+  { kind: "unknown", toGateway: (_target: string) => "10.250.7.5" },
+  { kind: "fragments", toGateway: (target: string) => target },
+  { kind: "echo", toGateway: (target: string) => target },
+] as const;
+/** A network that the site's router discards. */
+const NOWHERE = { net: "10.99.0.0/16", address: "10.99.0.5" } as const;
+
+/** One TCP stream of the first host while the second host floods the slow path. */
+async function measureFloods(lab: Lab, { runs }: Shape, say: (line: string) => void) {
+  const [site] = lab.network.sites;
+  const { namespaces } = lab.network;
+  const flooder = site.hosts[1]!.namespace;
+  await namespaces.exec(site.gatewayNamespace, "ip", ["route", "add", "blackhole", NOWHERE.net]);
+  const seconds = 2;
+  const under = async (kind: string, target: string): Promise<number> => {
+    const args = [FLOOD, kind, target, String(seconds + 1)];
+    const flood = namespaces.exec(flooder, process.execPath, args, { timeoutMs: 20_000 });
+    await sleep(500);
+    const { value } = await iperf(lab, "gateway", "Gb/s", [], seconds);
+    await flood;
+    return value;
+  };
+  const result: { kind: string; flooded: number; alone: number }[] = [];
+  for (const { kind, toGateway } of FLOODS) {
+    const samples: { flooded: number[]; alone: number[] } = { flooded: [], alone: [] };
+    for (let round = 0; round < Math.min(runs, 3); round++) {
+      samples.alone.push(await under(kind === "echo" ? "fragments" : kind, NOWHERE.address));
+      samples.flooded.push(await under(kind, toGateway(lab.targets.gateway)));
+    }
+    const point = { kind, flooded: median(samples.flooded), alone: median(samples.alone) };
+    const share = ((100 * point.flooded) / point.alone).toFixed(0);
+    say(
+      `flood of ${kind}: ${point.flooded.toFixed(2)} Gb/s, ${share} % of ` +
+        `${point.alone.toFixed(2)} with the same packets discarded by the router`,
+    );
+    result.push(point);
+  }
+  return result;
+}
+
+/** Throughput with tables that hold so many mappings. */
+async function measureMappings({ mappings, runs }: Shape, say: (line: string) => void) {
+  const result: { mappings: number; tcp: number; udpSmall: number; residentMb: number }[] = [];
+  for (const count of mappings) {
+    const fill = (directory: string): void => {
+      if (count === 1) return;
+      mkdirSync(directory, { recursive: true });
+      execFileSync(process.execPath, [FILL, "fill", directory, String(count)]);
+    };
+    const work = async (lab: Lab): Promise<void> => {
+      await warmUp(lab, "gateway");
+      const shares: Record<"tcp" | "udpSmall", number[]> = { tcp: [], udpSmall: [] };
+      for (let round = 0; round < runs; round++) {
+        for (const { key, unit, args } of MEASURES) {
+          if (key !== "tcp" && key !== "udpSmall") continue;
+          const { value } = await iperf(lab, "gateway", unit, args, 1);
+          shares[key].push(value / (await iperf(lab, "plain", unit, args, 1)).value);
+        }
+      }
+      const point = {
+        mappings: count,
+        tcp: median(shares.tcp),
+        udpSmall: median(shares.udpSmall),
+        residentMb: residentMegabytes(lab.gateways[0]!.pid),
+      };
+      say(
+        `${count} mappings: TCP ${(100 * point.tcp).toFixed(1)} %, UDP of 64 octets ` +
+          `${(100 * point.udpSmall).toFixed(1)} % of plain, ${point.residentMb} MB resident`,
+      );
+      result.push(point);
+    };
+    // The widest of the private networks: a million addresses fill a twelve-bit prefix.
+    await inLab(IPV4, work, fill, ["-encode-net", "10.0.0.0/8"]);
+  }
+  return result;
+}
+
+function draw(result: Awaited<ReturnType<typeof measureIpv4>>): void {
+  const folder = join(repositoryRoot(), "docs/images");
+  mkdirSync(folder, { recursive: true });
+  const flows = plotSvg({
+    title: "Throughput of TCP against the number of flows",
+    xLabel: "TCP streams",
+    yLabel: "Gb/s",
+    lines: WAYS.map((way) => ({
+      label: way === "gateway" ? "through two gateways" : "plain routing",
+      points: result.flows.map((point) => [point.flows, point[way]] as const),
+    })),
+  });
+  writeFileSync(join(folder, "forward-flows.svg"), flows);
+  const loads = plotSvg({
+    title: "Round trip through two gateways against load",
+    xLabel: "Gb/s of TCP at the same time",
+    yLabel: "ms",
+    lines: (["p50", "p99"] as const).map((key) => ({
+      label: key === "p50" ? "median" : "99th percentile",
+      points: result.loads.map((point) => [point.gbps, point[key]] as const),
+    })),
+  });
+  writeFileSync(join(folder, "forward-latency.svg"), loads);
+}
