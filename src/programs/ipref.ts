@@ -69,7 +69,13 @@ function addDemo(program: Command, finish: (status: number) => void): void {
     .option("--sites <versions>", "IP versions of site 1, tunnel and site 2", "4-4-6")
     .option("--keep", "leave everything running and tell how to look around")
     .option("--down", "remove what an earlier --keep left running")
-    .action(async (options: { sites?: string; keep?: boolean; down?: boolean }) => {
+    .option("--home", "a home network with DNS, published services and three sites")
+    .action(async (options: { sites?: string; keep?: boolean; down?: boolean; home?: boolean }) => {
+      if (options.home === true) {
+        const { runHomeDemo } = await import("./demo/home.js");
+        finish(await runHomeDemo());
+        return;
+      }
       const { runDemo } = await import("./demo/demo.js");
       finish(await runDemo(options));
     });

@@ -109,14 +109,23 @@ export function serialOf(text: string): number {
   return Number(SERIAL.exec(text)?.[2] ?? 0);
 }
 
-/** Writes public zone and hosts file where they differ; returns warnings that name records. */
-export function writePublication(configuration: UpConfiguration): readonly string[] {
+/** Writes the hosts file of the own names when it differs. */
+export function writeOwnNames(configuration: UpConfiguration): void {
   const { domain } = configuration.publish;
-  if (domain === "") return [];
+  if (domain === "") return;
+  const { names } = readLocalZone(configuration);
+  const hosts = names.map(({ label, address }) => `${formatIp(address)} ${label}.${domain}\n`);
+  replaceWhenChanged(pathsOf(configuration).ownNames, hosts.join(""));
+}
+
+/**
+ * Writes the public zone when it differs; returns warnings that name records. The agent reads it
+ * and then asks the DNS server for local addresses, which has to know the local zone by then.
+ */
+export function writePublicZone(configuration: UpConfiguration): readonly string[] {
+  if (configuration.publish.domain === "") return [];
   const zone = readLocalZone(configuration);
-  const { publicZone, ownNames } = pathsOf(configuration);
-  const hosts = zone.names.map(({ label, address }) => `${formatIp(address)} ${label}.${domain}\n`);
-  replaceWhenChanged(ownNames, hosts.join(""));
+  const { publicZone } = pathsOf(configuration);
   replaceWhenChanged(publicZone, publicZoneText(configuration, zone));
   return warningsOf(configuration, zone.names);
 }
@@ -192,12 +201,13 @@ export function referenceRefusal(
   );
 }
 
-/** The lowest reference that gateways accept and nobody has. */
+/** The lowest reference from `first` on that gateways accept and nobody has. */
 export function freeReference(
   configuration: UpConfiguration,
-  taken: ReadonlySet<Reference>,
+  taken: { has(reference: Reference): boolean },
+  first: Reference = REFERENCE_MIN,
 ): Reference | undefined {
-  for (let reference = REFERENCE_MIN; reference < REFERENCE_SEARCH_MAX; reference++) {
+  for (let reference = first; reference < REFERENCE_SEARCH_MAX; reference++) {
     if (referenceSecondByte(reference) >= PUBLISHED_SECOND_BYTE_LIMIT) {
       reference |= 0xffffn; // the loop goes on at the next multiple of 65536
       continue;

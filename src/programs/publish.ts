@@ -30,7 +30,8 @@ import {
   referenceRefusal,
   warningsOf,
   writeLocalZone,
-  writePublication,
+  writeOwnNames,
+  writePublicZone,
 } from "./publish-zone.js";
 import { addConfigurationFlags, loadConfiguration, settingFlags } from "./up.js";
 import { isRunning, readState } from "./up-machine.js";
@@ -160,9 +161,16 @@ async function publish(configuration: UpConfiguration, wanted: readonly Wanted[]
   const taken = new Map([...names.values()].map(({ label, reference }) => [reference, label]));
   const changes: RecordChange[] = [];
   const lines: string[] = [];
+  let chosen = REFERENCE_MIN; // in one run, so that many names take no longer than their number
+  const choose = (): Reference => {
+    const reference = freeReference(configuration, taken, chosen);
+    if (reference === undefined) throw new Refused("No reference is free");
+    chosen = reference;
+    return reference;
+  };
   for (const each of wanted) {
     const old = names.get(labelOf(configuration, each.name));
-    const entry = entryOf(configuration, each, old, taken);
+    const entry = entryOf(configuration, each, old, taken, choose);
     if (old !== undefined) taken.delete(old.reference);
     if (old !== undefined && old.reference !== entry.reference) {
       changes.push(changeOf(configuration, "remove", old));
@@ -223,8 +231,9 @@ async function spread(
 /** A running `ipref up` reloads; without one the files are made here. */
 function takeOver(configuration: UpConfiguration): void {
   const state = readState(pathsOf(configuration).state);
+  writeOwnNames(configuration);
   if (state === undefined || !isRunning(state.supervisor)) {
-    warn(writePublication(configuration));
+    warn(writePublicZone(configuration));
     return;
   }
   warn(warningsOf(configuration, readLocalZone(configuration).names));
@@ -244,14 +253,11 @@ function entryOf(
   { name, address: text, ref }: Wanted,
   old: Entry | undefined,
   taken: ReadonlyMap<Reference, string>,
+  choose: () => Reference,
 ): Entry {
   const label = labelOf(configuration, name);
   const address = localAddress(configuration, text);
-  if (ref === undefined) {
-    const reference = old?.reference ?? freeReference(configuration, new Set(taken.keys()));
-    if (reference === undefined) throw new Refused("No reference is free");
-    return { label, address, reference };
-  }
+  if (ref === undefined) return { label, address, reference: old?.reference ?? choose() };
   const parsed = parseReference(ref);
   if (!parsed.ok) {
     throw new Refused(`Cannot use --ref ${ref}: expected a reference such as 1025 or 12-3456`);

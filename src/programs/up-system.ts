@@ -17,7 +17,7 @@ import { parseGatewayFlags } from "../control/gateway-flags.js";
 import { parseAgentFlags } from "./agent-flags.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
 import { EXIT_CONFIGURATION } from "./exit-status.js";
-import { prepareLocalZone, writePublication } from "./publish-zone.js";
+import { prepareLocalZone, writeOwnNames, writePublicZone } from "./publish-zone.js";
 import {
   forwardingToChange,
   hasResolvectl,
@@ -103,7 +103,8 @@ export class UpSystem {
     const paths = pathsOf(configuration);
     mkdirSync(configuration.files.run, { recursive: true });
     prepareLocalZone(configuration);
-    this.#complainAll(writePublication(configuration));
+    writeOwnNames(configuration);
+    this.#complainAll(writePublicZone(configuration));
     writeFileSync(paths.corefile, this.#plan.corefile);
     this.#writeState();
     for (const { path } of this.#state.parameters) this.#complain(writeParameter(path, "1"));
@@ -232,6 +233,7 @@ export class UpSystem {
     const next = waiting.length === 0 ? read : withLiveChanges(before, read);
     const plan = makePlan(next);
     prepareLocalZone(next);
+    writeOwnNames(next);
     await testPlan(plan);
     for (const { name } of waiting) {
       this.#options.say(`${name} has changed; the change waits for a new start`);
@@ -244,7 +246,7 @@ export class UpSystem {
     renameSync(`${corefile}.new`, corefile);
     this.#part("gateway")?.signal("SIGHUP");
     await this.#renewResolver();
-    this.#complainAll(writePublication(next));
+    this.#complainAll(writePublicZone(next));
     await this.#renewAgent(old);
     this.#options.say("Reload complete");
   }

@@ -7,10 +7,17 @@ import { createServer } from "node:https";
 
 const [certificate = "", key = "", name = ""] = process.argv.slice(2);
 
+/** Without the prefix of IPv4-mapped addresses. */
+function plain(address: string | undefined): string {
+  return (address ?? "").replace("::ffff:", "");
+}
+
 createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => {
-  const { remoteAddress } = request.socket;
+  const { remoteAddress, localAddress } = request.socket;
   response.setHeader("content-type", "text/plain");
-  response.end(`${name}: hello ${remoteAddress}, you asked for ${request.headers.host}\n`);
+  response.end(
+    `${name} ${plain(localAddress)} answers ${plain(remoteAddress)}: ${request.headers.host}\n`,
+  );
 }).listen(443, "::", () => {
   process.stdout.write("ready\n");
 });
