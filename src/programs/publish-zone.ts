@@ -5,8 +5,8 @@
  *   web 300 IN A 10.1.0.22 ; ipref 1025
  *
  * Lines without such a comment belong to the user and stay as they are. The other two files are
- * made from it: the public zone with the AA records (TXT `AA gateway + reference`), and a hosts file
- * by which the own DNS server answers published names with their local addresses.
+ * made from it: the public zone with the AA records (TXT `AA gateway + reference`), and a hosts
+ * file by which the own DNS server answers published names with their local addresses.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";

@@ -27,6 +27,8 @@ export interface UpPaths {
   readonly mapperSocket: string;
   readonly corefile: string;
   readonly state: string;
+  /** Process id of `ipref up`, for kill(1). */
+  readonly pidFile: string;
   readonly localZone: string;
   readonly publicZone: string;
   /** Hosts file: published names with their local addresses. */
@@ -51,6 +53,7 @@ export function pathsOf({ files, publish }: UpConfiguration): UpPaths {
     mapperSocket: join(files.run, "mapper.sock"),
     corefile: join(files.run, "Corefile"),
     state: join(files.run, "up.json"),
+    pidFile: join(files.run, "up.pid"),
     localZone: join(zones, `${publish.local.toLowerCase()}.db`),
     publicZone: join(zones, `${publish.domain.toLowerCase()}.db`),
     ownNames: join(zones, "own-names.hosts"),

@@ -83,7 +83,7 @@ export class UpSystem {
       parts: [],
       parameters: forwarding ? forwardingToChange(localVersion(configuration)) : [],
       resolvectl: undefined,
-      files: [pathsOf(configuration).corefile],
+      files: [pathsOf(configuration).corefile, pathsOf(configuration).pidFile],
     };
   }
 
@@ -105,8 +105,9 @@ export class UpSystem {
     prepareLocalZone(configuration);
     writeOwnNames(configuration);
     this.#complainAll(writePublicZone(configuration));
-    writeFileSync(paths.corefile, this.#plan.corefile);
     this.#writeState();
+    writeFileSync(paths.corefile, this.#plan.corefile);
+    writeFileSync(paths.pidFile, `${process.pid}\n`);
     for (const { path } of this.#state.parameters) this.#complain(writeParameter(path, "1"));
     const before = interfaceNames();
     await this.#startPart("gateway", "ipref-gw", this.#plan.gateway, () =>
@@ -211,7 +212,7 @@ export class UpSystem {
   /** DNS of the machine itself: changed only when asked, else it is said how. */
   #offerDns(tun: string): void {
     const { configuration } = this;
-    if (!configuration.resolver.enabled) return;
+    if (!configuration.resolver.enabled || this.#isStopping) return;
     const server = configuration.resolver.listen[0] ?? firstEncoded(configuration);
     if (!this.#options.usesResolvectl) {
       this.#options.say(dnsAdvice(configuration, tun, server));

@@ -6,13 +6,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { randomBelow, seededRandom } from "../../src/base/random.js";
-import {
-  createHomeNetwork,
-  HOME_PROGRAMS,
-  type HomeNetwork,
-  publish,
-  sshOptions,
-} from "../../src/programs/demo/home-network.js";
+import type { HomeNetwork } from "../../src/programs/demo/home-machines.js";
+import { createHomeNetwork, HOME_PROGRAMS, publish } from "../../src/programs/demo/home-network.js";
 import {
   HOME,
   HOME_DOMAIN,
@@ -20,6 +15,7 @@ import {
   manyAddress,
   SITES,
 } from "../../src/programs/demo/home-plan.js";
+import { sshOptions } from "../../src/programs/demo/home-servers.js";
 import { sleep, waitFor } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 

@@ -11,12 +11,12 @@ const SECTION_TEXTS: Readonly<Record<string, string>> = {
 
 const HEAD = `# Configuration of \`ipref up\`
 
-Made by \`npm run write-configuration\` from the table of settings; changes belong there.
+Made by \`scripts/write-configuration.js\` from \`src/control/config/settings.ts\`.
 
 \`ipref up\` reads \`/etc/ipref/ipref.toml\` when it exists, or the file of \`--config\`. Without a
 file every setting has its default: client mode. A flag goes before the file. Unknown sections and
-settings, values that are not allowed and values that contradict each other end the program with exit
-status 78 and one line for each mistake, with file, line and column.
+settings, values that are not allowed and values that contradict each other end the program with
+exit status 78 and one line for each mistake, with file, line and column.
 
 \`ipref up --check\` reads the configuration, tests it as a start would, and ends.
 

@@ -1,21 +1,9 @@
 // The home network and the Internet around it, in namespaces (home-plan.ts has the picture): NAT
-// routers with nftables, Knot DNS as root and public servers, BIND as recursive resolver, web and
-// ssh servers, and `ipref up` on every gateway machine.
+// routers with nftables, name servers, web and ssh servers, and `ipref up` on every gateway machine.
 
-import type { ChildProcess } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { repositoryRoot } from "./gateway-process.js";
+import { HomeNetwork, IPREF } from "./home-machines.js";
 import {
   CARRIER,
   DNS,
@@ -25,155 +13,17 @@ import {
   homeConfiguration,
   MANY_NET,
   publicZone,
-  rootZones,
   SITES,
   type SitePlan,
   siteConfiguration,
 } from "./home-plan.js";
-import { type CommandResult, Namespaces, run, waitFor } from "./namespaces.js";
-
-const START_TIMEOUT_MS = 60_000;
-const SERVER = fileURLToPath(new URL("./home-server.js", import.meta.url));
-const RESOLV_FOLDER = "/etc/netns";
+import { startNameServers, startServers } from "./home-servers.js";
+import type { CommandResult } from "./namespaces.js";
 
 /** Programs that the network uses. */
 export const HOME_PROGRAMS = [
   ...["ip", "nft", "ping", "curl", "dig", "openssl", "knotd", "named", "ssh", "sshd", "scp"],
 ];
-
-/** Machines by name: `laptop`, `web`, `nas`, `gateway`, `tablet`, `k41`, `us-gateway`, ... */
-export class HomeNetwork {
-  readonly namespaces = new Namespaces();
-  readonly #machines = new Map<string, string>();
-  readonly #logs = new Map<string, string>();
-  readonly #ups = new Map<string, ChildProcess>();
-  readonly #resolvFolders: string[] = [];
-
-  /** Namespace of a machine. */
-  of(machine: string): string {
-    const namespace = this.#machines.get(machine);
-    if (namespace === undefined) throw new Error(`No machine ${machine}`);
-    return namespace;
-  }
-
-  /** Runs a program on a machine to its end. */
-  exec(machine: string, command: string, ...args: readonly string[]): Promise<CommandResult> {
-    return this.namespaces.exec(this.of(machine), command, args, { timeoutMs: 30_000 });
-  }
-
-  /** A folder for files of a machine. */
-  folder(name: string): string {
-    return this.namespaces.subdirectory(name);
-  }
-
-  /** Output of a program started here. */
-  log(name: string): string {
-    const path = this.#logs.get(name) ?? "";
-    return existsSync(path) ? readFileSync(path, "utf8") : "";
-  }
-
-  /** The `ipref up` of a machine. */
-  up(machine: string): ChildProcess {
-    return this.#ups.get(machine)!;
-  }
-
-  /** Waits for words in the output of a program. */
-  async until(name: string, words: string): Promise<void> {
-    const has = (): true | undefined => (this.log(name).includes(words) ? true : undefined);
-    if ((await waitFor(has, START_TIMEOUT_MS)) === true) return;
-    throw new Error(`No "${words}" from ${name}:\n${this.log(name)}`);
-  }
-
-  /** Adds a machine. */
-  async add(machine: string): Promise<string> {
-    const namespace = await this.namespaces.add(machine);
-    this.#machines.set(machine, namespace);
-    return namespace;
-  }
-
-  /** Joins two machines with a cable; addresses with prefix length, one or more words. */
-  async cable(a: string, aLink: string, b: string, bLink: string): Promise<void> {
-    const [first, second] = [this.of(a), this.of(b)];
-    await this.namespaces.ip(first, [
-      `link add name ${aLink} type veth peer name ${bLink} netns ${second}`,
-      `link set ${aLink} up`,
-    ]);
-    await this.namespaces.ip(second, [`link set ${bLink} up`]);
-  }
-
-  /** Runs lines of ip(8) on a machine. */
-  ip(machine: string, ...lines: readonly string[]): Promise<void> {
-    return this.namespaces.ip(this.of(machine), lines);
-  }
-
-  /** Makes a machine a router. */
-  routes(machine: string): Promise<void> {
-    return this.namespaces.sysctl(this.of(machine), {
-      "net.ipv4.ip_forward": 1,
-      "net.ipv6.conf.all.forwarding": 1,
-    });
-  }
-
-  /** Sets the resolver of a machine (ip-netns(8), "netns exec"). */
-  useResolver(machine: string, address: string): void {
-    const folder = join(RESOLV_FOLDER, this.of(machine));
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "resolv.conf"), `nameserver ${address}\n`);
-    this.#resolvFolders.push(folder);
-  }
-
-  /** Starts a program and waits for words in its output. */
-  async start(
-    machine: string,
-    name: string,
-    ready: string,
-    command: string,
-    ...args: readonly string[]
-  ): Promise<ChildProcess> {
-    const logPath = join(this.folder("logs"), `${name}.log`);
-    this.#logs.set(name, logPath);
-    const child = this.namespaces.spawn(this.of(machine), command, args, { logPath });
-    const isReady = await waitFor(
-      () => (this.log(name).includes(ready) ? true : child.exitCode === null ? undefined : false),
-      START_TIMEOUT_MS,
-    );
-    if (isReady !== true) throw new Error(`Cannot start ${name}:\n${this.log(name)}`);
-    return child;
-  }
-
-  /** Starts `ipref up` on a machine with a configuration file. */
-  async startUp(machine: string, ...args: readonly string[]): Promise<void> {
-    const command = [IPREF, "up", ...args];
-    const child = await this.start(
-      machine,
-      `up-${machine}`,
-      "ready in",
-      process.execPath,
-      ...command,
-    );
-    this.#ups.set(machine, child);
-  }
-
-  /** Ends the programs and removes everything. `ipref up` ends its own parts. */
-  async destroy(): Promise<void> {
-    for (const child of this.#ups.values()) child.kill("SIGTERM");
-    await waitFor(
-      () => ([...this.#ups.values()].every(hasEnded) ? true : undefined),
-      START_TIMEOUT_MS,
-    );
-    await this.namespaces.destroy();
-    for (const folder of this.#resolvFolders) rmSync(folder, { recursive: true, force: true });
-    if (existsSync(RESOLV_FOLDER) && readdirSync(RESOLV_FOLDER).length === 0) {
-      rmdirSync(RESOLV_FOLDER);
-    }
-  }
-}
-
-const IPREF = join(repositoryRoot(), "dist", "src", "programs", "ipref.js");
-
-function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode !== null || signalCode !== null;
-}
 
 /** What to build. */
 export interface HomeOptions {
@@ -366,131 +216,6 @@ export async function publish(
   const result = await network.exec(machine, process.execPath, ...words);
   if (result.code !== 0) throw new Error(`ipref publish ${args.join(" ")}: ${result.stderr}`);
   return result;
-}
-
-async function startNameServers(network: HomeNetwork): Promise<void> {
-  const zones = network.folder("zones");
-  for (const [zone, text] of Object.entries(rootZones())) {
-    writeFileSync(join(zones, `${zone === "." ? "root" : zone}.zone`), text);
-  }
-  await startKnot(network, "root", DNS.root, Object.keys(rootZones()));
-  const domains = [HOME_DOMAIN, ...SITES.map(({ domain }) => domain)];
-  await startKnot(network, "zones", DNS.zones, domains);
-  const folder = network.folder("named");
-  chmodSync(folder, 0o777);
-  writeFileSync(join(folder, "hints"), `. 3600 NS ns-root.\nns-root. 3600 A ${DNS.root}\n`);
-  writeFileSync(
-    join(folder, "named.conf"),
-    `options {
-  directory "${folder}";
-  pid-file none;
-  session-keyfile none;
-  listen-on { ${DNS.resolver}; };
-  listen-on-v6 { none; };
-  recursion yes;
-  allow-recursion { any; };
-  dnssec-validation no;
-  qname-minimization off;
-  query-source address ${DNS.resolver};
-  empty-zones-enable no;
-};
-controls { };
-zone "." { type hint; file "hints"; };
-`,
-  );
-  const args = ["-g", "-4", "-n", "1", "-c", join(folder, "named.conf")];
-  await network.start("dns", "named", "running", "named", ...args);
-}
-
-async function startKnot(
-  network: HomeNetwork,
-  name: string,
-  address: string,
-  zones: readonly string[],
-): Promise<void> {
-  const folder = network.folder(`knot-${name}`);
-  const files = network.folder("zones");
-  const list = zones.map((zone) => {
-    const file = join(files, `${zone === "." ? "root" : zone}.zone`);
-    return `  - domain: ${zone}\n    file: ${file}\n    acl: all\n    zonefile-load: whole\n`;
-  });
-  writeFileSync(
-    join(folder, "knot.conf"),
-    `server:
-  rundir: ${folder}
-  listen: ${address}@53
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-acl:
-  - id: all
-    address: 0.0.0.0/0
-    action: transfer
-zone:
-${list.join("")}`,
-  );
-  const args = ["-c", join(folder, "knot.conf")];
-  await network.start("dns", `knot-${name}`, "server started", "knotd", ...args);
-}
-
-/** One certificate for all names, and one key for ssh. */
-async function startServers(network: HomeNetwork): Promise<void> {
-  const folder = network.folder("keys");
-  const names = [`web.${HOME_DOMAIN}`, ...SITES.map(({ host, domain }) => `${host}.${domain}`)];
-  const all = [...names, "*.nexsand.uk"].map((name) => `DNS:${name}`).join(",");
-  const certificate = [
-    ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=ipref demo"],
-    ...["-addext", `subjectAltName=${all}`],
-    ...["-keyout", join(folder, "web.key"), "-out", join(folder, "web.pem")],
-  ];
-  await must("openssl", certificate);
-  await must("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(folder, "user")]);
-  await must("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(folder, "host")]);
-  const files = [join(folder, "web.pem"), join(folder, "web.key")];
-  for (const machine of ["web", ...SITES.map(({ host }) => host)]) {
-    const words = [SERVER, ...files, machine];
-    await network.start(machine, `https-${machine}`, "ready", process.execPath, ...words);
-  }
-  for (const machine of ["nas", "k41", "m41"]) await startSsh(network, machine, folder);
-}
-
-async function startSsh(network: HomeNetwork, machine: string, folder: string): Promise<void> {
-  mkdirSync("/run/sshd", { recursive: true });
-  const path = join(folder, `sshd-${machine}.conf`);
-  writeFileSync(
-    path,
-    `HostKey ${join(folder, "host")}
-AuthorizedKeysFile ${join(folder, "user.pub")}
-PidFile none
-StrictModes no
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-UsePAM no
-UseDNS no
-Subsystem sftp internal-sftp
-`,
-  );
-  const args = ["-D", "-e", "-f", path];
-  await network.start(machine, `sshd-${machine}`, "listening on", "/usr/sbin/sshd", ...args);
-}
-
-/** Options by which ssh and scp use the key of the network. */
-export function sshOptions(network: HomeNetwork): string[] {
-  return [
-    ...["-F", "none", "-i", join(network.folder("keys"), "user"), "-o", "BatchMode=yes"],
-    ...["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"],
-    ...["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"],
-  ];
-}
-
-async function must(command: string, args: readonly string[]): Promise<void> {
-  const result = await run(command, args);
-  if (result.code !== 0) throw new Error(`Cannot run ${command}: ${result.stderr}`);
 }
 
 async function startGateways(network: HomeNetwork): Promise<void> {

@@ -7,8 +7,10 @@
 // progress.
 
 import { join } from "node:path";
-import { createHomeNetwork, HOME_PROGRAMS, type HomeNetwork, sshOptions } from "./home-network.js";
+import type { HomeNetwork } from "./home-machines.js";
+import { createHomeNetwork, HOME_PROGRAMS } from "./home-network.js";
 import { CARRIER, DNS, HOME, HOME_DOMAIN, HOME_PUBLIC, SITES } from "./home-plan.js";
+import { sshOptions } from "./home-servers.js";
 import { sleep } from "./namespaces.js";
 import {
   EXIT_SKIPPED,
