@@ -7,6 +7,7 @@ import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
 import { HandOver } from "../../src/forward/hand-over.js";
 import { IngressLoop } from "../../src/forward/ingress.js";
+import { MssClamp } from "../../src/forward/mss-clamp.js";
 import {
   type PacketBatch,
   SEND_DONE,
@@ -137,10 +138,10 @@ export class MemoryTunnel implements TunnelPort {
 /** Both workers of a gateway, run by hand. */
 export function makeGateway(
   world: FastWorld,
-  options: { hasDeviceHeader?: boolean; kernel?: KernelName } = {},
+  options: { hasDeviceHeader?: boolean; kernel?: KernelName; localMssMax?: number } = {},
 ) {
   const { buffer, plan } = world;
-  const { hasDeviceHeader = false, kernel = "ts" } = options;
+  const { hasDeviceHeader = false, kernel = "ts", localMssMax } = options;
   const tun = new MemoryTun(world, hasDeviceHeader);
   const tunnel = new MemoryTunnel(world);
   const wakes = { count: 0 };
@@ -153,7 +154,10 @@ export function makeGateway(
     const wake = () => void wakes.count++;
     const name = `${role}-slow-path` as const;
     const handOver = new HandOver(producer, counters, name, memory.contextWords, wake);
-    return { tun, tunnel, memory, counters, handOver };
+    const { tunnelVersion } = world.options;
+    const isClamped = localMssMax !== undefined;
+    const mssClamp = isClamped ? new MssClamp(memory, tunnelVersion, localMssMax) : undefined;
+    return { tun, tunnel, memory, counters, handOver, mssClamp };
   };
   const out = parts("egress", lane.egressRingOffset);
   const back = parts("ingress", lane.ingressRingOffset);

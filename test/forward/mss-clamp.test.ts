@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { KERNEL_NAMES } from "../../src/control/gateway-flags.js";
 import {
   clampMss,
   clampNativePacket,
@@ -10,6 +11,9 @@ import {
   localMssMax,
   tunnelMssMax,
 } from "../../src/forward/mss-clamp.js";
+import { ALL_WORLDS, FastWorld, tunnelHeader } from "./fast-world.js";
+import { makeGateway } from "./memory-ports.js";
+import { finishNative } from "./super-packets.js";
 
 /** Naive twin: sum of all 16-bit words of a segment, folded; a right one is ffff or, all zero, 0. */
 function segmentSum(segment: Uint8Array): number {
@@ -187,3 +191,56 @@ test("the limits are the narrower of path and TUN device, and never absurd", () 
   assert.equal(tunnelMssMax(1252, 44, 1400), 1188);
   assert.equal(tunnelMssMax(50, 44, 1400), 88);
 });
+
+/** The MSS option that `makeSyn` has put first. */
+function mssOf(segment: Uint8Array): number {
+  assert.deepEqual([...segment.subarray(20, 22)], [2, 4]);
+  return (segment[22]! << 8) | segment[23]!;
+}
+
+for (const kernel of KERNEL_NAMES) {
+  for (const options of ALL_WORLDS.filter(({ decrementTtl }) => !decrementTtl)) {
+    const { localVersion, tunnelVersion } = options;
+    const name = `kernel ${kernel}, local IPv${localVersion}, tunnel IPv${tunnelVersion}`;
+    test(`workers clamp SYNs of both directions to M and the TUN device: ${name}`, () => {
+      const world = new FastWorld(options);
+      for (const localMssMax of [9000, 300]) {
+        const gateway = makeGateway(world, { kernel, localMssMax });
+        const syn = makeSyn(mss(60_000));
+        const head = new Uint8Array(localVersion === 4 ? 20 : 40);
+        head.set(localVersion === 4 ? [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6] : [0x60]);
+        if (localVersion === 6) head.set([6, 64], 6);
+        const remote = world.remotes.find(({ ipref }) => {
+          const peer = world.peers.find(
+            ({ address }) => `${address.bytes}` === `${ipref.context.bytes}`,
+          );
+          return peer?.isVerified;
+        })!;
+        const [host] = world.hosts;
+        const own = { context: world.publicAddress, reference: host!.reference };
+        const ends = [...host!.ip.bytes, ...remote.encoded.bytes];
+        head.set(ends, localVersion === 4 ? 12 : 8);
+        gateway.tun.waiting.push(finishNative(Uint8Array.from([...head, ...syn])));
+        gateway.egress.runBatch();
+        assert.equal(gateway.tunnel.sent.length, 1, "the fast path takes the SYN");
+        const { packet, source, port } = gateway.tunnel.sent[0]!;
+        const peer = world.peers.find((each) => each.port === port)!;
+        const header = packet.length - syn.length;
+        const expected = Math.max(88, Math.min(localMssMax, peer.bytesMax - header - 20));
+        assert.equal(mssOf(packet.subarray(header)), expected);
+
+        const answer = Uint8Array.from([
+          ...tunnelHeader(remote.ipref, own, 1, 6),
+          ...makeSyn(mss(60_000), 0x12),
+        ]);
+        gateway.tunnel.waiting.push({ packet: answer, source, port });
+        gateway.ingress.runBatch();
+        assert.equal(gateway.tun.written.length, 1, "the fast path takes the SYN-ACK");
+        const native = gateway.tun.written[0]!;
+        const back = answer.length - syn.length;
+        const backMax = Math.max(88, Math.min(localMssMax, peer.bytesMax - back - 20));
+        assert.equal(mssOf(native.subarray(native.length - syn.length)), backMax);
+      }
+    });
+  }
+}
