@@ -9,7 +9,7 @@
  * file by which the own DNS server answers published names with their local addresses.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { formatIp, type IpAddress, parseIp } from "../base/ip.js";
 import {
@@ -28,6 +28,9 @@ const TTL_SECONDS = 300;
 export const REFERENCE_MIN = 1024n;
 /** Published references have a smaller second byte (spec/mapper.md 3.4). */
 const PUBLISHED_SECOND_BYTE_LIMIT = 16;
+/** A run changes the zone for less than this, also with as many names as a zone may have. */
+const LOCK_TIMEOUT_MS = 10_000;
+const LOCK_STEP_MS = 50;
 /** Enough for more names than a zone may have (spec/dns-agent.md 9). */
 const REFERENCE_SEARCH_MAX = 1n << 24n;
 
@@ -66,6 +69,24 @@ export function prepareLocalZone(configuration: UpConfiguration): void {
   const { domain, local } = configuration.publish;
   const { localZone } = pathsOf(configuration);
   if (domain !== "" && !existsSync(localZone)) replaceFile(localZone, emptyZone(local));
+}
+
+/** Keeps other runs from changing the local zone; the result lets them. */
+export async function lockZone(configuration: UpConfiguration): Promise<() => void> {
+  const path = `${pathsOf(configuration).localZone}.lock`;
+  mkdirSync(dirname(path), { recursive: true });
+  const deadline = Date.now() + LOCK_TIMEOUT_MS;
+  for (;;) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: "wx" });
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    // The owner of a lock that lasts has been ended by force.
+    if (Date.now() > deadline) rmSync(path, { force: true });
+    await new Promise((resolve) => setTimeout(resolve, LOCK_STEP_MS));
+  }
 }
 
 /** Reads the local zone, or an empty one. */

@@ -17,12 +17,13 @@ import {
 import { parseReference, type Reference } from "../base/reference.js";
 import { localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
-import { EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exit-status.js";
+import { EXIT_NO_PERMISSION, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exit-status.js";
 import { type RecordChange, sendUpdate } from "./publish-update.js";
 import {
   aaRecord,
   aaText,
   freeReference,
+  lockZone,
   type PublishedName,
   prepareLocalZone,
   REFERENCE_MIN,
@@ -77,6 +78,11 @@ export async function runPublish(args: readonly string[]): Promise<number> {
     return await obey(configuration, order);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") {
+      process.stderr.write(`Cannot change ${path ?? "ipref up"}: ${code}; this needs root\n`);
+      return EXIT_NO_PERMISSION;
+    }
     if (!(error instanceof Refused || error instanceof ConfigurationRefused)) throw error;
     process.stderr.write(`${error.message}\n`);
     return error instanceof Refused ? EXIT_USAGE : REFUSED_STATUS;
@@ -105,9 +111,14 @@ async function obey(configuration: UpConfiguration, order: Order): Promise<numbe
     ]);
   }
   if (order.isList) return list(configuration);
-  if (order.isRemove) return await remove(configuration, order);
-  const wanted = order.from === undefined ? [wantedOf(order)] : wantedIn(order.from);
-  return await publish(configuration, wanted);
+  const release = await lockZone(configuration);
+  try {
+    if (order.isRemove) return await remove(configuration, order);
+    const wanted = order.from === undefined ? [wantedOf(order)] : wantedIn(order.from);
+    return await publish(configuration, wanted);
+  } finally {
+    release();
+  }
 }
 
 /** One name to publish, as texts. */

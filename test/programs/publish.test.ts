@@ -1,7 +1,7 @@
 /** `ipref publish`: references, files, records, refusals; DNS updates as bytes. */
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -112,6 +112,28 @@ test("many names are published from a file", () => {
     writeFileSync(path, "web\n");
     assert.match(run("--from", path).stderr, /names:1: expected NAME ADDRESS \[REFERENCE\]/);
   });
+});
+
+test("runs at the same time lose nothing", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ipref-publish-"));
+  const file = join(folder, "ipref.toml");
+  const text = `[files]\ndata = "${folder}/data"\nrun = "${folder}/run"\n[gateway]\n`;
+  const rest = 'public = "198.51.100.7"\n[publish]\ndomain = "home.example.com"\n';
+  writeFileSync(file, text + rest);
+  const run = (name: string): Promise<unknown> =>
+    new Promise((done) => {
+      const args = [PROGRAM, "publish", "--config", file, name, "10.1.0.22"];
+      spawn(process.execPath, args, { stdio: "ignore" }).on("exit", done);
+    });
+  try {
+    const names = ["a", "b", "c", "d"];
+    assert.deepEqual(await Promise.all(names.map(run)), [0, 0, 0, 0]);
+    const zone = readLocalZone(configurationIn(folder));
+    assert.deepEqual(zone.names.map(({ label }) => label).sort(), names);
+    assert.equal(new Set(zone.names.map(({ reference }) => reference)).size, 4);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("what cannot work is refused with status 2 and the reason", () => {
