@@ -1,7 +1,7 @@
 /**
  * What `ipref up` finds and changes on the machine: its resolvers, the kernel's forwarding, and,
- * when asked, the DNS of systemd-resolved. Everything changed is written to a state file first, so that
- * the end of `ipref up`, or `ipref down` after a sudden death, can undo it.
+ * when asked, the DNS of systemd-resolved. Everything changed is written to a state file first, so
+ * that the end of `ipref up`, or `ipref down` after a sudden death, can undo it.
  */
 
 import { spawnSync } from "node:child_process";
