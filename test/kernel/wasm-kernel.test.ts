@@ -1,8 +1,12 @@
 /** The WebAssembly kernel gives what the TypeScript kernel gives, for everything it can be asked. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import {
   FLAG_DETACHED,
   FLAG_INACTIVE,
@@ -18,6 +22,8 @@ import { checkJoining, checkSegmentation } from "./kernel-jobs.js";
 import { KERNEL_FILE, makeKernels, ROOM_BYTES } from "./kernels.js";
 
 const LENGTH_MAX = 9001;
+/** This file runs from dist/test/kernel. */
+const BUILD_KERNEL = fileURLToPath(new URL("../../../scripts/build-kernel.sh", import.meta.url));
 
 function newSeed(): number {
   return Number(process.env["IPREF_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
@@ -146,6 +152,18 @@ test("the module brings no data and no start function into the shared memory", (
   const [start, data, dataCount] = [8, 11, 12];
   for (const section of [start, data, dataCount]) {
     assert.ok(!sections.includes(section), `section ${section}`);
+  }
+});
+
+test("the compiled kernel is that of the sources, and compiles to the same octets again", () => {
+  const directory = mkdtempSync(join(tmpdir(), "ipref-kernel-"));
+  try {
+    const target = join(directory, "kernel.wasm");
+    const result = spawnSync(BUILD_KERNEL, [target], { encoding: "utf8" });
+    assert.equal(result.status, 0, result.stderr);
+    assert.ok(readFileSync(target).equals(readFileSync(KERNEL_FILE)));
+  } finally {
+    rmSync(directory, { recursive: true });
   }
 });
 
