@@ -80,7 +80,10 @@ for (const kernel of KERNEL_NAMES) {
       const world = new FastWorld({ ...options, ringBytes: 1 << 21 });
       const gateway = makeGateway(world, { hasDeviceHeader: true, kernel });
       const dice = new Dice(SEED);
+      // Segments bound the work; the share that was taken counts what was read, so that a few
+      // refused super-packets of thousands of tiny segments do not outweigh all others.
       let taken = 0;
+      let given = 0;
       let count = 0;
       while (count < PACKETS) {
         const batch = Array.from({ length: 1 + dice.below(5) }, () =>
@@ -88,12 +91,13 @@ for (const kernel of KERNEL_NAMES) {
         );
         gateway.tun.waiting.push(...batch.map(({ read }) => read));
         gateway.egress.run();
-        for (const given of batch) taken += check(gateway, world, given);
+        for (const item of batch) taken += check(gateway, world, item) > 0 ? 1 : 0;
+        given += batch.length;
         count += batch.reduce((total, { stands }) => total + stands.length, 0);
         assert.equal(gateway.tunnel.sent.length, 0, "nothing else was sent");
         assert.equal(gateway.egressRing.take(), undefined, "nothing else was handed over");
       }
-      assert.ok(taken > count / 4, `only ${taken} of ${count} packets were taken`);
+      assert.ok(taken > given / 4, `only ${taken} of ${given} packets were taken`);
     });
   }
 }
