@@ -1,6 +1,6 @@
 // Benchmarks by name: node dist/bench/main.js [name ...] [--json] [--quick] [--runs N]
 //
-// Without a name all of them run but forward-matrix. Each benchmark is a module of this folder that exports
+// Without a name all of them run but forward-matrix. Each benchmark is a module that exports
 // `run(options): Promise<object>`; the object is printed as JSON with --json, and otherwise the
 // module has printed its own table.
 
