@@ -1,5 +1,5 @@
 /**
- * UNIX-domain helpers: struct sockaddr_un and the credentials of a peer, unix(7).
+ * UNIX-domain sockets: struct sockaddr_un and the credentials of a peer, unix(7).
  */
 
 import { readFileSync } from "node:fs";

@@ -7,15 +7,15 @@ import { test } from "node:test";
 import type { AgentScenario } from "../../src/programs/vectors/agent-file.js";
 import { runAgentScenario } from "../../src/programs/vectors/agent-scenarios.js";
 import { readVectorFile } from "../../src/programs/vectors/vector-file.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 
 /** The repository lies beside the shared folder; this file runs from dist/test/agent. */
-const FOLDER = process.env.IPREF_VECTORS ?? join(import.meta.dirname, "../../../../shared/vectors");
-const skip = existsSync(FOLDER) ? false : `no vectors in ${FOLDER}`;
+const skip = existsSync(VECTORS_FOLDER) ? false : `no vectors in ${VECTORS_FOLDER}`;
 const SCENARIOS = 15;
 
 async function scenarios(): Promise<AgentScenario[]> {
-  const names = readdirSync(FOLDER).filter((name) => name.startsWith("dns-agent-"));
-  const files = await Promise.all(names.map((name) => readVectorFile(join(FOLDER, name))));
+  const names = readdirSync(VECTORS_FOLDER).filter((name) => name.startsWith("dns-agent-"));
+  const files = await Promise.all(names.map((name) => readVectorFile(join(VECTORS_FOLDER, name))));
   return files.flatMap((file) => (file.kind === "scenarios" ? file.scenarios : []));
 }
 

@@ -12,8 +12,7 @@ import {
   REPLY_DEADLINE_MS,
 } from "../../src/broker/mapper-service.js";
 import { ip, ref, World, type WorldOptions } from "../mapper/world.js";
-
-const VECTORS = process.env.IPREF_VECTORS ?? "/work/shared/vectors";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 
 interface Reply {
   readonly connection: number;
@@ -84,7 +83,7 @@ for (const [local, tunnel] of [
   [6, 4],
   [6, 6],
 ] as const) {
-  const file = `${VECTORS}/mapper-ea${local}-gw${tunnel}.json`;
+  const file = `${VECTORS_FOLDER}/mapper-ea${local}-gw${tunnel}.json`;
   const skip = existsSync(file) ? false : `${file} does not exist`;
   test(`recorded exchanges of ea${local}, gw${tunnel}`, { skip }, () => {
     const { config, exchanges } = JSON.parse(readFileSync(file, "utf8"));

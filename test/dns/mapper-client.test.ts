@@ -13,6 +13,7 @@ import {
 import type { MapperResult } from "../../src/dns/ports.js";
 import { readStringItem, recordLayout } from "../../src/wire/mapper-message.js";
 import { World as Mapper } from "../mapper/world.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 import { IprefWorld, type MapperMode } from "./ipref-world.js";
 
 const GATEWAY = parseIp("203.0.113.5")!;
@@ -238,8 +239,6 @@ test("closing ends all requests", async () => {
   assert.equal(after.result!.kind, "unavailable");
 });
 
-const VECTORS = process.env.IPREF_VECTORS ?? "/work/shared/vectors";
-
 interface Exchange {
   readonly name: string;
   readonly request_hex: string;
@@ -252,7 +251,7 @@ for (const [local, tunnel] of [
   [6, 4],
   [6, 6],
 ] as const) {
-  const file = `${VECTORS}/mapper-ea${local}-gw${tunnel}.json`;
+  const file = `${VECTORS_FOLDER}/mapper-ea${local}-gw${tunnel}.json`;
   const skip = existsSync(file) ? false : `${file} does not exist`;
   test(`requests and replies of the original, ea${local}, gw${tunnel}, octet for octet`, {
     skip,

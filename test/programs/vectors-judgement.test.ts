@@ -12,14 +12,14 @@ import {
   type Passage,
   readVectorFile,
 } from "../../src/programs/vectors/vector-file.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 import { replay, scriptOf } from "./vectors-replay.js";
 
-const FOLDER = join(import.meta.dirname, "../../../../shared/vectors");
-const skip = existsSync(FOLDER) ? false : `no vectors in ${FOLDER}`;
+const skip = existsSync(VECTORS_FOLDER) ? false : `no vectors in ${VECTORS_FOLDER}`;
 
 async function packetVectors(): Promise<PacketVector[]> {
-  const names = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
-  const files = await Promise.all(names.map((name) => readVectorFile(join(FOLDER, name))));
+  const names = readdirSync(VECTORS_FOLDER).filter((name) => name.endsWith(".json"));
+  const files = await Promise.all(names.map((name) => readVectorFile(join(VECTORS_FOLDER, name))));
   return files.flatMap((file) => (file.kind === "packets" ? file.vectors : []));
 }
 

@@ -16,16 +16,16 @@ import {
   type PacketVector,
   readVectorFile,
 } from "../../src/programs/vectors/vector-file.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 
 /** The repository lies beside the shared folder; this file runs from dist/test/programs. */
-const FOLDER = join(import.meta.dirname, "../../../../shared/vectors");
-const skip = existsSync(FOLDER) ? false : `no vectors in ${FOLDER}`;
+const skip = existsSync(VECTORS_FOLDER) ? false : `no vectors in ${VECTORS_FOLDER}`;
 /** Vectors in the folder, agent scenarios included. */
 const VECTORS = 1695;
 
 function vectorFiles(): string[] {
-  const names = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
-  return names.map((name) => join(FOLDER, name));
+  const names = readdirSync(VECTORS_FOLDER).filter((name) => name.endsWith(".json"));
+  return names.map((name) => join(VECTORS_FOLDER, name));
 }
 
 test("every golden vector passes", { skip }, async () => {

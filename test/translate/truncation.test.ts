@@ -7,10 +7,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { DROP_REASONS } from "../../src/base/drop-reason.js";
 import { fromHex } from "../../src/base/hex.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 import { type GatewayConfig, GatewayDouble, ip, type Played } from "./gateway-double.js";
 import { MIXES, makeSites } from "./sites.js";
 
-const FOLDER = join(import.meta.dirname, "../../../../shared/vectors");
 const SEED = Number(process.env.SEED ?? Date.now() % 0x7fff_ffff);
 const REASON_NAMES = new Set<string>(DROP_REASONS.map(({ name }) => name));
 
@@ -24,9 +24,9 @@ interface Vector {
 }
 
 function packetVectors(): Vector[] {
-  const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
+  const files = readdirSync(VECTORS_FOLDER).filter((name) => name.endsWith(".json"));
   return files
-    .map((name) => JSON.parse(readFileSync(join(FOLDER, name), "utf8")))
+    .map((name) => JSON.parse(readFileSync(join(VECTORS_FOLDER, name), "utf8")))
     .flatMap((content: { vectors?: Vector[] }) => content.vectors ?? [])
     .filter(({ direction }) => direction !== undefined);
 }
@@ -44,7 +44,7 @@ function cuts(length: number): number[] {
 }
 
 test("every truncation of every recorded input has a named outcome", {
-  skip: !existsSync(FOLDER),
+  skip: !existsSync(VECTORS_FOLDER),
 }, (t) => {
   let count = 0;
   for (const vector of packetVectors()) {

@@ -8,10 +8,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fromHex, toHex } from "../../src/base/hex.js";
+import { VECTORS_FOLDER } from "../support/vectors.js";
 import { type GatewayConfig, GatewayDouble, ip, type Played } from "./gateway-double.js";
 import { maskDifferences } from "./vector-mask.js";
-
-const FOLDER = join(import.meta.dirname, "../../../../shared/vectors");
 
 /** Classes that translation alone can play; tunnel-mtu without its sequence of steps. */
 const CLASSES = [
@@ -137,7 +136,7 @@ function judge(vector: Vector): string | undefined {
 }
 
 for (const name of CLASSES) {
-  const path = join(FOLDER, `${name}.json`);
+  const path = join(VECTORS_FOLDER, `${name}.json`);
   test(`translation plays the recorded packets of ${name}`, { skip: !existsSync(path) }, (t) => {
     const { vectors } = JSON.parse(readFileSync(path, "utf8")) as { vectors: Vector[] };
     const judged = vectors.filter(
