@@ -34,6 +34,12 @@ import {
 import { PEER_IN_USE, PEER_SETTLED } from "../tables/peer-table.js";
 import { TRANSLATION_BYTES } from "../tables/shared-sizes.js";
 import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from "../wire/packet-fields.js";
+import {
   ECHO_REPLY,
   ECHO_REPLY_V6,
   ECHO_REQUEST,
@@ -41,10 +47,6 @@ import {
   type FastPathMemory,
   type FastPathSettings,
   ICMP_LENGTH_MIN,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
   TCP_LENGTH_MIN,
   UDP_LENGTH_MIN,
 } from "./fast-path.js";

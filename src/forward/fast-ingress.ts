@@ -20,6 +20,12 @@ import {
 import { PEER_IN_USE, PEER_VERIFIED } from "../tables/peer-table.js";
 import { IDENTIFICATION_SHIFT, IDENTIFICATIONS } from "../tables/shared-sizes.js";
 import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from "../wire/packet-fields.js";
+import {
   ECHO_REPLY,
   ECHO_REPLY_V6,
   ECHO_REQUEST,
@@ -27,10 +33,6 @@ import {
   type FastPathMemory,
   type FastPathSettings,
   ICMP_LENGTH_MIN,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
   TCP_LENGTH_MIN,
   UDP_LENGTH_MIN,
 } from "./fast-path.js";

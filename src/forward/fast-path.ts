@@ -15,12 +15,6 @@ import { type ArenaPlan, type SlabLayout, slabLayout } from "../tables/arena.js"
 import { CONTROL_NARROW, ControlBlock } from "../tables/control-block.js";
 import { PeerTableReader } from "../tables/peer-table.js";
 
-// Internet protocol numbers (IANA).
-export const PROTOCOL_ICMP = 1;
-export const PROTOCOL_TCP = 6;
-export const PROTOCOL_UDP = 17;
-export const PROTOCOL_ICMPV6 = 58;
-
 // Messages that are translated without looking inside (spec/tunnel.md 4.5); type in the low byte,
 // code 0, as the first 16 bits of a message lie in memory.
 export const ECHO_REQUEST = 8;

@@ -16,8 +16,9 @@ import {
 } from "../tables/arena.js";
 import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { RING_FROM_TUNNEL } from "../tables/packet-ring.js";
+import { PROTOCOL_TCP } from "../wire/packet-fields.js";
 import type { FastIngress } from "./fast-ingress.js";
-import { type FastPathMemory, PROTOCOL_TCP, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
+import { type FastPathMemory, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
 import { type JoinCandidate, Joiner, type JoinerSettings } from "./joiner.js";
 import type { MssClamp } from "./mss-clamp.js";

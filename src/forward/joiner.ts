@@ -27,8 +27,9 @@ import {
   TCP_PSH,
 } from "../kernel/jobs.js";
 import { GROUP_PACKETS_MAX, WRITE_PACKETS_MAX } from "../tables/arena.js";
+import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/packet-fields.js";
 import type { FastIngress } from "./fast-ingress.js";
-import { type FastPathMemory, PROTOCOL_TCP, PROTOCOL_UDP } from "./fast-path.js";
+import type { FastPathMemory } from "./fast-path.js";
 import type { WriteBatch } from "./ports.js";
 import { writePlainVnet, writeSuperVnet } from "./vnet-header.js";
 

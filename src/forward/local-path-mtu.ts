@@ -7,13 +7,13 @@
 import { addressKey, copyAddress, type IpAddress } from "../base/ip.js";
 import { LruMap } from "../base/limits.js";
 import { readU16, readU32 } from "../wire/bytes.js";
+import { PROTOCOL_ICMPV6 } from "../wire/packet-fields.js";
 
 /** spec/tunnel.md 7.7 and 4.7: what was learned is forgotten after 10 minutes. */
 const LEARNED_LIFE_MS = 600_000;
 /** RFC 8200 5. */
 const IPV6_MINIMUM_MTU = 1280;
 const IPV6_HEADER_BYTES = 40;
-const PROTOCOL_ICMPV6 = 58;
 const ICMPV6_PACKET_TOO_BIG = 2;
 
 interface Learned {

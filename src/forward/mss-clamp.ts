@@ -12,6 +12,7 @@
 
 import type { IpVersion } from "../base/ip.js";
 import { ipHeaderLength } from "../base/ip.js";
+import { PROTOCOL_TCP } from "../wire/packet-fields.js";
 import type { FastPathMemory } from "./fast-path.js";
 
 /** TCP header without options: what an MSS leaves out besides the IP header (RFC 6691 2). */
@@ -20,7 +21,6 @@ const TCP_CHECKSUM = 16;
 const TCP_DATA_OFFSET = 12;
 const TCP_FLAGS = 13;
 const FLAG_SYN = 0x02;
-const PROTOCOL_TCP = 6;
 // RFC 9293 3.2: option kinds.
 const OPTION_END = 0;
 const OPTION_NONE = 1;

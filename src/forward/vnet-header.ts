@@ -11,7 +11,8 @@
  */
 
 import { foldSum } from "../kernel/checksum-update.js";
-import { type FastPathMemory, PROTOCOL_TCP, PROTOCOL_UDP } from "./fast-path.js";
+import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/packet-fields.js";
+import type { FastPathMemory } from "./fast-path.js";
 import { VNET_HEADER_BYTES } from "./ports.js";
 
 /** VIRTIO_NET_HDR_F_NEEDS_CSUM: the checksum field holds the sum of the pseudo header only. */

@@ -1,5 +1,6 @@
 /** Looking for datagrams that can be joined, in TypeScript, for `Kernel.joinable`. */
 
+import { PROTOCOL_TCP } from "../wire/packet-fields.js";
 import { foldSum, networkWord } from "./checksum-update.js";
 import {
   JOIN_COUNT_MAX,
@@ -15,8 +16,6 @@ import {
   TCP_PSH,
 } from "./jobs.js";
 import type { Kernel } from "./kernel.js";
-
-const PROTOCOL_TCP = 6;
 
 /** Counts candidates; `view` and `words` show the memory of the job. */
 export function joinable(

@@ -1,5 +1,6 @@
 /** Segmentation of one super-packet in TypeScript, for `Kernel.segmentInto`. */
 
+import { PROTOCOL_TCP } from "../wire/packet-fields.js";
 import { foldSum, networkWord } from "./checksum-update.js";
 import {
   SEGMENT_COUNT_MAX,
@@ -20,7 +21,6 @@ import {
 } from "./jobs.js";
 import type { Kernel } from "./kernel.js";
 
-const PROTOCOL_TCP = 6;
 const TCP_FLAGS_OFFSET = 13;
 const TCP_CHECKSUM_OFFSET = 16;
 const UDP_CHECKSUM_OFFSET = 6;

@@ -15,22 +15,23 @@ import {
   SOCKADDR_IN6_LENGTH,
 } from "./sockaddr.js";
 import { lastRefusal, processName, refused, type SystemCallError } from "./system-error.js";
-import { SOL_IP, SOL_IPV6, setOption } from "./udp-socket.js";
-
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-
-// asm-generic/socket.h
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
-const SO_RCVBUFFORCE = 33;
+import {
+  IP_MTU_DISCOVER,
+  IPV6_MTU_DISCOVER,
+  IPV6_V6ONLY,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  setOption,
+} from "./udp-socket.js";
 
 // linux/in.h, linux/in6.h
 const IP_PKTINFO_OPTION = 8;
-const IP_MTU_DISCOVER = 10;
-const IPV6_MTU_DISCOVER = 23;
-const IPV6_V6ONLY = 26;
 const IPV6_RECVPKTINFO = 49;
 /** The interface's MTU counts, forged path MTU messages do not (IP_PMTUDISC_OMIT, Linux 3.15). */
 const PMTUDISC_OMIT = 5;

@@ -9,6 +9,7 @@
  */
 
 import type { IpVersion } from "../base/ip.js";
+import { PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/packet-fields.js";
 import * as libc from "./libc.js";
 import { allocateMemory } from "./memory.js";
 import { openUdpSocket, type UdpOptions, type UdpSocket } from "./udp-socket.js";
@@ -42,8 +43,6 @@ const INSTRUCTION_BYTES = 8;
 /** struct sock_fprog: count, and behind padding the address of the instructions. */
 const PROGRAM_BYTES = 16;
 
-const PROTOCOL_TCP = 6;
-const PROTOCOL_UDP = 17;
 /** Octet 0 of format G: fragment information follows (spec/tunnel.md 2.1). */
 const FLAG_FRAGMENT = 0x02;
 const MEMORY_HASH = 0;

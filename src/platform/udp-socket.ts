@@ -21,22 +21,22 @@ import {
 } from "./sockaddr.js";
 import { lastRefusal, refused, type SystemCallError, udpPortHolder } from "./system-error.js";
 
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
 
 // asm-generic/socket.h
-const SOL_SOCKET = 1;
+export const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
+export const SO_RCVBUF = 8;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
+export const SO_RCVBUFFORCE = 33;
 
 // linux/in.h
 export const SOL_IP = 0;
 const IP_TOS = 1;
-const IP_MTU_DISCOVER = 10;
+export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 const IP_MTU = 14;
 const IP_PMTUDISC_DO = 2;
@@ -44,10 +44,10 @@ const IP_PMTUDISC_PROBE = 3;
 
 // linux/in6.h
 export const SOL_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
+export const IPV6_MTU_DISCOVER = 23;
 const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
-const IPV6_V6ONLY = 26;
+export const IPV6_V6ONLY = 26;
 const IPV6_DONTFRAG = 62;
 const IPV6_TCLASS = 67;
 
