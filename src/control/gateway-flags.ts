@@ -5,7 +5,7 @@
  */
 
 import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import {
   formatIp,
   type IpAddress,
@@ -82,6 +82,10 @@ export interface GatewaySettings {
   readonly mapperSocket: string;
   /** Group that may use the mapper socket; undefined = that of the process. */
   readonly mapperGroup: string | undefined;
+  /** Absolute path of the control socket; undefined = none. */
+  readonly controlSocket: string | undefined;
+  /** Group that may use the control socket; undefined = that of the process. */
+  readonly controlGroup: string | undefined;
   /** Absolute path of the hosts file; undefined = none is read. */
   readonly hostsFile: string | undefined;
   readonly buffersMax: number;
@@ -144,6 +148,8 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
       text("hosts", "FILE", "/etc/hosts", 'hosts file with "#=" records; empty for none'),
       text("mapper-socket", "PATH", "/run/ipref/mapper.sock", "socket for resolver and DNS agent"),
       text("mapper-group", "GROUP", "", "name or number of the group that may use the socket"),
+      text("control", "PATH", "beside it", "socket for status and diagnosis; empty for none"),
+      text("control-group", "GROUP", "-mapper-group", "group that may use the control socket"),
       text("data", "DIRECTORY", "/var/lib/ipref", "where mappings are kept"),
     ],
   },
@@ -317,6 +323,8 @@ function readSettings(reader: FlagReader): GatewaySettings {
   const encodeNet = reader.encodeNet("encode-net", "10.240.0.0/12");
   const remoteGateways = reader.integer("max-remote-gateways", 1024);
   const buffers = reader.integer("max-buffers", BUFFERS_DEFAULT);
+  const mapperSocket = reader.path("mapper-socket", "/run/ipref/mapper.sock");
+  const mapperGroup = reader.text("mapper-group", "") || undefined;
   return {
     bind,
     publicAddress,
@@ -328,8 +336,10 @@ function readSettings(reader: FlagReader): GatewaySettings {
     gatewayReference: reader.reference("gateway-ref", 1n),
     encodeNet,
     dataFolder: reader.path("data", "/var/lib/ipref"),
-    mapperSocket: reader.path("mapper-socket", "/run/ipref/mapper.sock"),
-    mapperGroup: reader.text("mapper-group", "") || undefined,
+    mapperSocket,
+    mapperGroup,
+    controlSocket: controlPath(reader, mapperSocket),
+    controlGroup: reader.text("control-group", "") || mapperGroup,
     hostsFile: reader.text("hosts", "/etc/hosts") === "" ? undefined : hostsPath(reader),
     buffersMax: Math.min(BUFFERS_MAX, Math.max(BUFFERS_MIN, buffers)),
     remoteGatewaysMax: remoteGateways < 1 ? undefined : remoteGateways,
@@ -344,6 +354,12 @@ function readSettings(reader: FlagReader): GatewaySettings {
     hasTicks: reader.boolean("ticks"),
     hasTimeStamps: reader.boolean("time-stamps"),
   };
+}
+
+/** Beside the mapper socket when none is named. */
+function controlPath(reader: FlagReader, mapperSocket: string): string | undefined {
+  const path = join(dirname(mapperSocket), "gateway.control");
+  return reader.text("control", path) === "" ? undefined : reader.path("control", path);
 }
 
 function hostsPath(reader: FlagReader): string {

@@ -13,6 +13,7 @@ import { startTimeBase, storeMismatch } from "../mapper/time-base.js";
 import { CleanUp } from "./clean-up.js";
 import type { GatewaySettings } from "./gateway-flags.js";
 import { HostsLoader } from "./hosts-loader.js";
+import { type ForwardingFacts, gatewayRoutes } from "./inspection/gateway-routes.js";
 import type { Log } from "./log.js";
 import { startMapperSocket } from "./mapper-socket.js";
 import { mssMax, ownEncodedAddress, PacketDesk } from "./packet-desk.js";
@@ -66,10 +67,10 @@ export async function startGateway(
     });
     const stage = openMapper(settings, machine, log, cleanUp, fail);
     const hosts = startHosts(stage);
-    let desk: PacketDesk | undefined;
-    if (!settings.isDevmode) desk = await startForwarding(stage);
-    startTick(stage, desk);
+    const forwarding = settings.isDevmode ? undefined : await startForwarding(stage);
+    startTick(stage, forwarding?.desk);
     startSocket(stage);
+    await startControl(stage, forwarding);
     describe(stage);
     return {
       failure,
@@ -155,8 +156,13 @@ function startHosts({ settings, mapper, machine, log, cleanUp }: Stage): HostsLo
   return hosts;
 }
 
+interface Forwarded {
+  readonly desk: PacketDesk;
+  readonly facts: ForwardingFacts;
+}
+
 /** Tunnel socket, TUN device and workers: steps 8 to 10 of spec/mapper.md 7.2. */
-async function startForwarding(stage: Stage): Promise<PacketDesk> {
+async function startForwarding(stage: Stage): Promise<Forwarded> {
   const { settings, machine, log, cleanUp, shared, mapper, nowSeconds } = stage;
   const interfaceMtuBytes = findInterfaceMtu(settings, machine, log);
   const tunnel = machine.openTunnel(
@@ -208,8 +214,10 @@ async function startForwarding(stage: Stage): Promise<PacketDesk> {
   cleanUp.add(() => forwarding.stop());
   log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`);
   if (settings.lanes > 1) log.info(`lanes: ${settings.lanes}`);
-  describeOffloads(settings.offloads, { ...tun.offloads, ...tunnel.offloads }, log);
-  return desk;
+  const offloads = { ...tun.offloads, ...tunnel.offloads };
+  describeOffloads(settings.offloads, offloads, log);
+  const facts = { tunName: tun.name, tunMtuBytes: mtuBytes, interfaceMtuBytes, offloads };
+  return { desk, facts };
 }
 
 /** Which offloads are in use, and which ones the kernel has refused. */
@@ -258,6 +266,26 @@ function startSocket(stage: Stage): void {
   const socket = startMapperSocket({ settings, machine, log, mapper });
   settled.add((token, isStored) => socket.settled(token, isStored));
   cleanUp.add(() => socket.close());
+}
+
+/** The control socket; a gateway that cannot have it forwards all the same. */
+async function startControl(stage: Stage, forwarding: Forwarded | undefined): Promise<void> {
+  const { settings, machine, log, mapper, shared, nowSeconds, cleanUp } = stage;
+  const { controlSocket: path, controlGroup } = settings;
+  if (path === undefined) return;
+  const routes = gatewayRoutes({
+    ...{ settings, shared, mapper, log, machine, nowSeconds },
+    desk: forwarding?.desk,
+    facts: forwarding?.facts,
+    startedMs: machine.wallClockMs(),
+  });
+  try {
+    const server = await machine.serveControl(path, controlGroup, routes);
+    cleanUp.add(() => server.close());
+    log.info(`control socket ${path}`);
+  } catch (error) {
+    log.warning(`no control socket: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 function describe({ settings, log }: Stage): void {

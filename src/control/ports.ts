@@ -11,6 +11,7 @@ import type { SendResult } from "../forward/slow-path-options.js";
 import type { MappingStore } from "../mapper/store.js";
 import type { ArenaPlan } from "../tables/arena.js";
 import type { RingPacket } from "../tables/packet-ring.js";
+import type { ControlRoutes } from "./inspection/api.js";
 
 /** A resource that has to be given back. */
 export interface Closable {
@@ -138,6 +139,8 @@ export interface Machine {
   startForwarding(request: ForwardingRequest): Promise<Forwarding>;
   /** `group`: name or number of the group that may connect; undefined: that of the process. */
   listen(path: string, group: string | undefined, handlers: ClientHandlers): Closable;
+  /** Answers questions at a control socket; `group` as with `listen`. */
+  serveControl(path: string, group: string | undefined, routes: ControlRoutes): Promise<Closable>;
   readText(path: string): FileText;
   /** Calls back, delayed until writing has paused, when a file changes, appears or goes. */
   watchFile(path: string, onChange: () => void): Closable;

@@ -13,6 +13,8 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
+const SO_PEERGROUPS = 59; // Linux 4.13
+const GROUPS_MAX = 1024;
 const PATH_BYTES_MAX = 107; // sun_path has 108 bytes, the last one zero
 const SUN_PATH = 2;
 
@@ -24,6 +26,7 @@ export interface PeerCredentials {
 }
 
 const scratch = allocateMemory(128);
+const groupsScratch = allocateMemory(4 + 4 * GROUPS_MAX);
 
 /** A new nonblocking SOCK_SEQPACKET socket. */
 export function newSeqpacketSocket(): number {
@@ -60,6 +63,22 @@ export function peerCredentials(fd: number): PeerCredentials {
     uid: view.getUint32(4, true),
     gid: view.getUint32(8, true),
   };
+}
+
+/** Supplementary groups of the peer (SO_PEERGROUPS: an array of gid_t). */
+export function peerGroups(fd: number): readonly number[] {
+  const { view, address } = groupsScratch;
+  view.setUint32(0, 4 * GROUPS_MAX, true);
+  if (libc.getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, address + 4, address) < 0) return [];
+  const count = view.getUint32(0, true) / 4;
+  return Array.from({ length: count }, (_, index) => view.getUint32(4 + 4 * index, true));
+}
+
+/** Name of a group id (group(5)); the number itself when it has no name. */
+export function groupName(gid: number): string {
+  const lines = readFileSync("/etc/group", "utf8").split("\n");
+  const fields = lines.map((line) => line.split(":")).find((each) => each[2] === String(gid));
+  return fields?.[0] ?? String(gid);
 }
 
 /** Group id by name (group(5)) or number; undefined when there is none of that name. */

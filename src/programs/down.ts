@@ -1,7 +1,8 @@
 /** `ipref down`: ends a running `ipref up` and undoes what it did, also after its sudden death. */
 
-import { Command, CommanderError } from "commander";
-import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
+import type { Command } from "commander";
+import { newCommand, parseArguments } from "./command-line.js";
+import { EXIT_FAILED, EXIT_OK } from "./exit-status.js";
 import { addConfigurationFlags, loadConfiguration, settingFlags } from "./up.js";
 import { isRunning, type KnownProcess, readState, undo } from "./up-machine.js";
 import { pathsOf } from "./up-plan.js";
@@ -11,27 +12,26 @@ import { ConfigurationRefused, REFUSED_STATUS } from "./up-system.js";
 const STOP_TIME_MAX_MS = 28_000;
 const STEP_MS = 20;
 
+/** The command with its options. */
+export function define(): Command {
+  const command = newCommand("down", "end a running ipref up and undo what it did to the machine");
+  return addConfigurationFlags(command);
+}
+
 /** Runs the command; resolves to the exit status. */
-export async function runDown(args: readonly string[]): Promise<number> {
-  const command = new Command("ipref down")
-    .description("end a running ipref up and undo what it did to the machine")
-    .helpOption("-h, --help", "print this text")
-    .allowExcessArguments(false)
-    .exitOverride();
-  addConfigurationFlags(command);
-  let path: string;
+export async function run(args: readonly string[]): Promise<number> {
+  const parsed = parseArguments(define(), args);
+  if (typeof parsed === "number") return parsed;
+  const { options } = parsed;
   try {
-    command.parse([...args], { from: "user" });
-    const options = command.opts<Record<string, unknown>>();
     const flags = settingFlags(options);
-    path = pathsOf(loadConfiguration(options.config as string | undefined, flags)).state;
+    const configuration = loadConfiguration(options.config as string | undefined, flags);
+    return await takeDown(pathsOf(configuration).state);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     if (!(error instanceof ConfigurationRefused)) throw error;
     process.stderr.write(`${error.message}\n`);
     return REFUSED_STATUS;
   }
-  return await takeDown(path);
 }
 
 async function takeDown(path: string): Promise<number> {

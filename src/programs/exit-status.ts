@@ -3,6 +3,10 @@
 export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
+/** A diagnosis has found something that needs mending. */
+export const EXIT_FOUND_PROBLEMS = 3;
+/** What was asked for does not run. */
+export const EXIT_NOT_RUNNING = 4;
 /** EX_NOINPUT: an input file cannot be read or is not in its format. */
 export const EXIT_NO_INPUT = 66;
 /** EX_UNAVAILABLE: a device, an address or a socket is not to be had. */

@@ -6,13 +6,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
+import { COMMANDS } from "./commands.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
 import { runTests, runToEnd } from "./test-command.js";
 
 const ROOT = repositoryRoot();
 const EXIT_HELP = `
-Exit status: 0 done, 1 something failed, 2 bad command line, 69 something needed is not available,
+Exit status: 0 done, 1 something failed, 2 bad command line, 3 a diagnosis found something to mend,
+4 the system does not run, 69 something needed is not available,
 75 part of the tests was left out because it needs root, 77 permission is missing.`;
 
 function makeProgram(finish: (status: number) => void): Command {
@@ -23,7 +25,7 @@ function makeProgram(finish: (status: number) => void): Command {
     .addHelpText("after", EXIT_HELP)
     .enablePositionalOptions()
     .exitOverride();
-  addSystem(program, finish);
+  addCommands(program, finish);
   addDemo(program, finish);
   addTest(program, finish);
   addVectors(program, finish);
@@ -35,31 +37,19 @@ function makeProgram(finish: (status: number) => void): Command {
   return program;
 }
 
-/** Commands of the running system; each reads its own flags. */
-function addSystem(program: Command, finish: (status: number) => void): void {
-  const add = (
-    name: string,
-    description: string,
-    run: (args: readonly string[]) => Promise<number>,
-  ): void => {
+/** Commands that read their own arguments. */
+function addCommands(program: Command, finish: (status: number) => void): void {
+  for (const { name, group, description, load } of COMMANDS) {
     program
       .command(name)
+      .helpGroup(group)
       .description(description)
       .argument("[args...]")
       .helpOption(false)
       .allowUnknownOption()
       .passThroughOptions()
-      .action(async (args: string[]) => finish(await run(args)));
-  };
-  add("up", "run gateway, DNS server and DNS agent (root)", async (args) =>
-    (await import("./up.js")).runUp(args),
-  );
-  add("down", "end a running up and undo what it did (root)", async (args) =>
-    (await import("./down.js")).runDown(args),
-  );
-  add("publish", "publish a local host by name; publish -h tells how", async (args) =>
-    (await import("./publish.js")).runPublish(args),
-  );
+      .action(async (args: string[]) => finish(await (await load()).run(args)));
+  }
 }
 
 function addDemo(program: Command, finish: (status: number) => void): void {

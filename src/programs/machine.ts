@@ -12,6 +12,7 @@ import type {
 } from "../control/ports.js";
 import { VNET_HEADER_BYTES } from "../forward/ports.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
+import { startControlServer } from "../platform/control-server.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";
 import { allocateMemory } from "../platform/memory.js";
@@ -70,6 +71,7 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
       return startForwarding(request, { tunFds, tunnelFds, wasm }, reactor);
     },
     listen: (path, group, handlers) => listen(reactor, path, group, handlers),
+    serveControl: (path, group, routes) => startControlServer({ path, group, routes }),
     readText,
     watchFile: (path, onChange) => new FileWatch(path, onChange),
     every,

@@ -5,7 +5,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import type { Command } from "commander";
 import {
   formatIp,
   type IpAddress,
@@ -17,6 +17,7 @@ import {
 import { parseReference, type Reference } from "../base/reference.js";
 import { localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
+import { newCommand, parseArguments } from "./command-line.js";
 import { EXIT_NO_PERMISSION, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exit-status.js";
 import { type RecordChange, sendUpdate } from "./publish-update.js";
 import {
@@ -59,15 +60,27 @@ class Refused extends Error {
 
 type Entry = Omit<PublishedName, "line">;
 
+/** The command with its options. */
+export function define(): Command {
+  const command = newCommand("publish", "publish a local host under a name of the public zone")
+    .argument("[name]", "name in the public zone, with or without the zone")
+    .argument("[address]", "local address of the host")
+    .option("--ref <reference>", "reference to use (default: the lowest free one)")
+    .option("--from <file>", "publish many: lines with NAME ADDRESS [REFERENCE]")
+    .option("--list", "list what is published")
+    .option("--remove", "no longer publish NAME");
+  return addConfigurationFlags(command);
+}
+
 /** Runs the command; resolves to the exit status. */
-export async function runPublish(args: readonly string[]): Promise<number> {
-  const command = makeCommand();
+export async function run(args: readonly string[]): Promise<number> {
+  const parsed = parseArguments(define(), args);
+  if (typeof parsed === "number") return parsed;
+  const { options, words } = parsed;
   try {
-    command.parse([...args], { from: "user" });
-    const options = command.opts<Record<string, unknown>>();
     const order: Order = {
-      name: command.args[0],
-      address: command.args[1],
+      name: words[0],
+      address: words[1],
       ref: options.ref as string | undefined,
       from: options.from as string | undefined,
       isList: options.list === true,
@@ -77,7 +90,6 @@ export async function runPublish(args: readonly string[]): Promise<number> {
     const configuration = loadConfiguration(options.config as string | undefined, flags);
     return await obey(configuration, order);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     const { code, path } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") {
       process.stderr.write(`Cannot change ${path ?? "ipref up"}: ${code}; this needs root\n`);
@@ -87,21 +99,6 @@ export async function runPublish(args: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\n`);
     return error instanceof Refused ? EXIT_USAGE : REFUSED_STATUS;
   }
-}
-
-function makeCommand(): Command {
-  const command = new Command("ipref publish")
-    .description("publish a local host under a name of the public zone")
-    .argument("[name]", "name in the public zone, with or without the zone")
-    .argument("[address]", "local address of the host")
-    .option("--ref <reference>", "reference to use (default: the lowest free one)")
-    .option("--from <file>", "publish many: lines with NAME ADDRESS [REFERENCE]")
-    .option("--list", "list what is published")
-    .option("--remove", "no longer publish NAME")
-    .helpOption("-h, --help", "print this text")
-    .allowExcessArguments(false)
-    .exitOverride();
-  return addConfigurationFlags(command);
 }
 
 async function obey(configuration: UpConfiguration, order: Order): Promise<number> {

@@ -5,10 +5,11 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
-import { Command, CommanderError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { readConfiguration } from "../control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
-import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
+import { newCommand, parseArguments } from "./command-line.js";
+import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK } from "./exit-status.js";
 import { PartFailed } from "./up-part.js";
 import { ConfigurationRefused, REFUSED_STATUS, UpSystem } from "./up-system.js";
 
@@ -71,27 +72,26 @@ export function loadConfiguration(
   return read.configuration;
 }
 
-/** Parses the arguments of `up`; a status when there is nothing to run. */
-export function parseUpFlags(args: readonly string[]): UpFlags | number {
-  const command = new Command("ipref up")
-    .description("run gateway, DNS server and DNS agent until Ctrl-C; without flags: client mode")
-    .helpOption("-h, --help", "print this text")
-    .allowExcessArguments(false)
-    .exitOverride();
-  addConfigurationFlags(command)
+/** The command with its options. */
+export function define(): Command {
+  const command = newCommand(
+    "up",
+    "run gateway, DNS server and DNS agent until Ctrl-C; without flags: client mode",
+  );
+  return addConfigurationFlags(command)
     .addOption(
       new Option("--dns <way>", "what to do with the machine's own DNS")
         .choices(["print", "resolvectl"])
         .default("print"),
     )
     .option("--check", "test the configuration and end");
-  try {
-    command.parse([...args], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-  }
-  const options = command.opts<Record<string, unknown>>();
+}
+
+/** Parses the arguments of `up`; a status when there is nothing to run. */
+export function parseUpFlags(args: readonly string[]): UpFlags | number {
+  const parsed = parseArguments(define(), args);
+  if (typeof parsed === "number") return parsed;
+  const { options } = parsed;
   return {
     config: options.config as string | undefined,
     dns: options.dns as UpFlags["dns"],
@@ -101,7 +101,7 @@ export function parseUpFlags(args: readonly string[]): UpFlags | number {
 }
 
 /** Runs until a signal; resolves to the exit status. */
-export async function runUp(args: readonly string[]): Promise<number> {
+export async function run(args: readonly string[]): Promise<number> {
   const startMs = performance.now();
   const flags = parseUpFlags(args);
   if (typeof flags === "number") return flags;

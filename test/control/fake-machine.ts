@@ -2,6 +2,7 @@
 
 import type { IpAddress } from "../../src/base/ip.js";
 import { seededRandom } from "../../src/base/random.js";
+import type { ControlRoutes } from "../../src/control/inspection/api.js";
 import type {
   ClientConnection,
   ClientHandlers,
@@ -102,6 +103,15 @@ export class FakeMachine implements Machine {
 
   readText(): FileText {
     return this.file;
+  }
+
+  /** Questions that the gateway answers, once it listens. */
+  controlRoutes: ControlRoutes = new Map();
+
+  async serveControl(_path: string, _group: string | undefined, routes: ControlRoutes) {
+    this.#open("control");
+    this.controlRoutes = routes;
+    return { close: () => void this.events.push("close control") };
   }
 
   watchFile(_path: string, onChange: () => void) {

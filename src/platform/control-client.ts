@@ -1,0 +1,137 @@
+/** Asks a running part of the system over its control socket (platform/control-server.ts). */
+
+import { statSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
+import type { Refusal } from "../control/inspection/api.js";
+import { groupName } from "./unix-address.js";
+
+/** Time until the first octet of an answer. */
+const ANSWER_TIME_MS = 10_000;
+/** Whole answers are read into memory up to this length; longer ones are streamed. */
+const TEXT_BYTES_MAX = 64 * 2 ** 20;
+const EXIT_NOT_RUNNING = 4;
+const EXIT_UNAVAILABLE = 69;
+const EXIT_NO_PERMISSION = 77;
+
+/** One question. */
+export interface ControlCall {
+  readonly method?: "GET" | "POST";
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  readonly signal?: AbortSignal;
+}
+
+/** The part cannot be asked; the message says why and what to do. */
+export class ControlUnavailable extends Error {
+  override readonly name = "ControlUnavailable";
+  /** 4 not running, 77 no permission, 69 anything else. */
+  readonly exitStatus: number;
+
+  constructor(message: string, exitStatus: number) {
+    super(message);
+    this.exitStatus = exitStatus;
+  }
+}
+
+/** An answer whose head has arrived. */
+export class ControlAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly #message: IncomingMessage;
+
+  constructor(message: IncomingMessage) {
+    this.status = message.statusCode ?? 0;
+    this.contentType = message.headers["content-type"] ?? "";
+    this.#message = message;
+  }
+
+  /** The body as it arrives. */
+  stream(): AsyncIterable<Uint8Array> {
+    return this.#message;
+  }
+
+  async text(): Promise<string> {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    for await (const piece of this.#message as AsyncIterable<Buffer>) {
+      bytes += piece.length;
+      if (bytes > TEXT_BYTES_MAX) throw new ControlUnavailable("The answer is too long", 69);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces).toString("utf8");
+  }
+
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.text()) as unknown;
+  }
+}
+
+/**
+ * Asks; resolves when the answer's head is there, whatever its status, but for 403, which throws
+ * ControlUnavailable like a socket that cannot be reached.
+ */
+export async function callControl(socketPath: string, call: ControlCall): Promise<ControlAnswer> {
+  const answer = new ControlAnswer(await exchange(socketPath, call));
+  if (answer.status !== 403) return answer;
+  const { error, fix } = (await answer.json()) as Refusal;
+  throw new ControlUnavailable(`${error}; ${fix}`, EXIT_NO_PERMISSION);
+}
+
+function exchange(socketPath: string, call: ControlCall): Promise<IncomingMessage> {
+  const { method = "GET", path, query, body, signal } = call;
+  const search = query === undefined ? "" : `?${new URLSearchParams({ ...query })}`;
+  return new Promise((resolve, reject) => {
+    const question = request({
+      socketPath,
+      method,
+      path: `${path}${search}`,
+      agent: false,
+      ...(signal !== undefined && { signal }),
+    });
+    const timer = setTimeout(() => {
+      question.destroy(new Error("no answer in time"));
+    }, ANSWER_TIME_MS);
+    question.once("response", (message) => {
+      clearTimeout(timer);
+      resolve(message);
+    });
+    question.once("error", (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      reject(unavailable(socketPath, error));
+    });
+    question.end(body);
+  });
+}
+
+function unavailable(path: string, error: NodeJS.ErrnoException): Error {
+  if (error.name === "AbortError") return error;
+  if (error.code === "ENOENT" || error.code === "ECONNREFUSED") {
+    return new ControlUnavailable(
+      `Nothing answers at ${path}: start the system with sudo ipref up, or name its run folder with --run`,
+      EXIT_NOT_RUNNING,
+    );
+  }
+  if (error.code === "EACCES" || error.code === "EPERM") {
+    const group = groupOf(path);
+    const join = group === undefined ? "" : `, or join its group: sudo usermod -aG ${group} $USER`;
+    return new ControlUnavailable(
+      `You may not ask at ${path}: run the command with sudo${join}`,
+      EXIT_NO_PERMISSION,
+    );
+  }
+  return new ControlUnavailable(
+    `No answer from ${path}: ${error.code ?? error.message}`,
+    EXIT_UNAVAILABLE,
+  );
+}
+
+/** The group of a socket file, unless it is root's. */
+function groupOf(path: string): string | undefined {
+  try {
+    const { gid } = statSync(path);
+    return gid === 0 ? undefined : groupName(gid);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The commands of `ipref` that read their own arguments. One table for the program, its help, the
+ * shells' completion and the manual pages. A command's module is loaded when it is needed.
+ */
+
+import type { Command } from "commander";
+
+/** What the module of a command offers. */
+export interface CommandModule {
+  /** The command with all its options and arguments. */
+  define(): Command;
+  /** Runs it with the arguments behind its name; resolves to the exit status. */
+  run(args: readonly string[]): Promise<number>;
+}
+
+/** One command. */
+export interface CommandEntry {
+  readonly name: string;
+  /** Heading in the help text. */
+  readonly group: string;
+  readonly description: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+const RUN = "Run the system:";
+const PUBLISH = "Publish hosts:";
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "up",
+    group: RUN,
+    description: "run gateway, DNS server and DNS agent",
+    load: () => import("./up.js"),
+  },
+  {
+    name: "down",
+    group: RUN,
+    description: "end a running up and undo what it did",
+    load: () => import("./down.js"),
+  },
+  {
+    name: "publish",
+    group: PUBLISH,
+    description: "publish a local host by name; publish -h tells how",
+    load: () => import("./publish.js"),
+  },
+];
