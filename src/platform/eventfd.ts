@@ -10,8 +10,17 @@ import { lastRefusal } from "./system-error.js";
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 
-const counter = allocateMemory(16);
-counter.view.setBigUint64(8, 1n, true); // what a signal adds
+const counter = allocateMemory(24);
+const SIGNAL = 8;
+const NUDGE = 16;
+/** A nudge counts in the upper half of the descriptor's value, a signal in the lower half. */
+counter.view.setBigUint64(SIGNAL, 1n, true);
+counter.view.setBigUint64(NUDGE, 2n ** 32n, true);
+
+/** What has been added to a descriptor. */
+export const EVENT_NONE = 0;
+export const EVENT_NUDGE = 1;
+export const EVENT_SIGNAL = 2;
 
 /** A new event descriptor, not signalled. */
 export function createEventFd(): number {
@@ -22,12 +31,23 @@ export function createEventFd(): number {
 
 /** Makes the descriptor readable until it is drained. */
 export function signalEventFd(fd: number): void {
-  libc.write(fd, counter.address + 8, 8); // EAGAIN means: signalled 2^64 - 2 times already
+  libc.write(fd, counter.address + SIGNAL, 8); // EAGAIN means: signalled 2^64 - 2 times already
 }
 
 /** Takes all signals; returns whether there was one. */
 export function drainEventFd(fd: number): boolean {
   return libc.read(fd, counter.address, 8) === 8;
+}
+
+/** Makes the descriptor readable in a way that its reader can tell from a signal. */
+export function nudgeEventFd(fd: number): void {
+  libc.write(fd, counter.address + NUDGE, 8);
+}
+
+/** Takes everything; a signal outranks nudges. */
+export function takeEvent(fd: number): number {
+  if (libc.read(fd, counter.address, 8) !== 8) return EVENT_NONE;
+  return counter.view.getUint32(0, true) === 0 ? EVENT_NUDGE : EVENT_SIGNAL;
 }
 
 /** Closes the descriptor. */

@@ -1,9 +1,13 @@
 /**
  * A worker's slab as system calls need it, and waiting for one descriptor or the order to end.
  * Worker thread. poll(2); the layout of the slab is that of tables/arena.ts.
+ *
+ * One descriptor brings two messages (eventfd.ts): a signal ends the worker, a nudge asks whether it
+ * is alive, which it answers from the same place where it waits. Nobody asks: no cost.
  */
 
 import { type SlabLayout, slabLayout } from "../tables/arena.js";
+import { EVENT_NUDGE, EVENT_SIGNAL, signalEventFd, takeEvent } from "./eventfd.js";
 import * as libc from "./libc.js";
 import { type SystemMemory, wrapMemory } from "./memory.js";
 
@@ -18,16 +22,24 @@ const POLLFD_REVENTS = 6;
 /** After an error without data: how long a worker stays away from the descriptor. */
 const BACK_OFF_MS = 2;
 
-/** A slab, its memory, and the descriptor that ends the worker. */
+/** A slab, its memory, and the descriptor that ends or nudges the worker. */
 export class WorkerMemory {
   readonly memory: SystemMemory;
   readonly slab: SlabLayout;
   readonly #stopFd: number;
+  readonly #onNudge: () => void;
 
-  constructor(buffer: SharedArrayBuffer | ArrayBuffer, slabOffset: number, stopFd: number) {
+  /** `onNudge` is called in the worker for each nudge; nudges need a descriptor of its own. */
+  constructor(
+    buffer: SharedArrayBuffer | ArrayBuffer,
+    slabOffset: number,
+    stopFd: number,
+    onNudge: () => void = () => {},
+  ) {
     this.memory = wrapMemory(buffer);
     this.slab = slabLayout(slabOffset);
     this.#stopFd = stopFd;
+    this.#onNudge = onNudge;
   }
 
   /**
@@ -42,9 +54,21 @@ export class WorkerMemory {
     view.setInt32(own + POLLFD_EVENTS, events, true);
     view.setInt32(stop, this.#stopFd, true);
     view.setInt32(stop + POLLFD_EVENTS, POLLIN, true);
-    if (libc.poll(address + own, 2, timeoutMs) <= 0) return 0;
-    if (view.getInt16(stop + POLLFD_REVENTS, true) !== 0) return -1;
-    return view.getInt16(own + POLLFD_REVENTS, true);
+    for (;;) {
+      if (libc.poll(address + own, 2, timeoutMs) <= 0) return 0;
+      if (view.getInt16(stop + POLLFD_REVENTS, true) !== 0 && this.#mustEnd()) return -1;
+      const happened = view.getInt16(own + POLLFD_REVENTS, true);
+      // After a mere nudge the wait begins again: a nudge must not look like the end of the time.
+      if (happened !== 0 || timeoutMs === 0) return happened;
+    }
+  }
+
+  /** Takes what came to the worker itself; the order to end stays for others, and for later. */
+  #mustEnd(): boolean {
+    const event = takeEvent(this.#stopFd);
+    if (event === EVENT_SIGNAL) signalEventFd(this.#stopFd);
+    if (event === EVENT_NUDGE) this.#onNudge();
+    return event === EVENT_SIGNAL;
   }
 
   /** True when the worker is told to end; does not wait. */

@@ -16,15 +16,19 @@ import { HandOver } from "../forward/hand-over.js";
 import { IngressLoop } from "../forward/ingress.js";
 import { MssClamp } from "../forward/mss-clamp.js";
 import type { Offloads } from "../forward/offloads.js";
+import { PeerMeter } from "../forward/peer-meter.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
 import { TunDevicePort } from "../platform/tun-port.js";
 import { TunnelSocketPort } from "../platform/tunnel-port.js";
 import { WorkerMemory } from "../platform/worker-memory.js";
 import { type ArenaPlan, counterWriter } from "../tables/arena.js";
-import { CounterBlock } from "../tables/counters.js";
+import { CounterBlock, counterIndex } from "../tables/counters.js";
 import { PacketRingProducer } from "../tables/packet-ring.js";
+import { PeerTrafficBlock } from "../tables/peer-traffic.js";
 import { makeKernel, type WasmParts } from "./kernel-choice.js";
+
+const HEARTBEATS = counterIndex("heartbeats");
 
 /** Everything a worker is told at start. Descriptors stay owned by the main thread. */
 export interface ForwardWorkerData {
@@ -42,7 +46,7 @@ export interface ForwardWorkerData {
   readonly localMssMax: number;
   readonly tunFd: number;
   readonly tunnelFd: number;
-  /** Event descriptor that ends the worker; never drained, so it may be shared by all. */
+  /** Event descriptor that ends the worker when signalled, and asks for a sign of life. */
   readonly stopFd: number;
   /** Event descriptor that makes the main thread look at the rings. */
   readonly wakeFd: number;
@@ -60,8 +64,11 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const isEgress = role === "egress";
   const slabOffset = isEgress ? lane.egressSlabOffset : lane.ingressSlabOffset;
   const ringOffset = isEgress ? lane.egressRingOffset : lane.ingressRingOffset;
-  const worker = new WorkerMemory(buffer, slabOffset, data.stopFd);
-  const counters = new CounterBlock(buffer, plan.countersOffset, counterWriter(data.lane, role));
+  const writer = counterWriter(data.lane, role);
+  const counters = new CounterBlock(buffer, plan.countersOffset, writer);
+  const worker = new WorkerMemory(buffer, slabOffset, data.stopFd, () => {
+    counters.add(HEARTBEATS, 1);
+  });
   const memory = new FastPathMemory(buffer, plan, slabOffset, (table) =>
     makeKernel(table, data.wasm),
   );
@@ -75,7 +82,10 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const wake = (): void => signalEventFd(data.wakeFd);
   const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake);
   const mssClamp = new MssClamp(memory, tunnelVersion, data.localMssMax);
-  const parts = { tun, tunnel, memory, handOver, counters, mssClamp };
+  const { peersMax } = plan.options;
+  const traffic = new PeerTrafficBlock(buffer, plan.peerTrafficOffset, peersMax, writer);
+  const meter = new PeerMeter(memory, traffic);
+  const parts = { tun, tunnel, memory, handOver, counters, mssClamp, meter };
   if (isEgress) {
     new EgressLoop({ ...parts, fast: new FastEgress(memory, settings), hasDeviceHeader }).run();
   } else {

@@ -5,14 +5,20 @@
  */
 
 import type { Worker } from "node:worker_threads";
-import type { Forwarding, ForwardingRequest } from "../control/ports.js";
+import type { Forwarding, ForwardingRequest, WorkerHealth } from "../control/ports.js";
 import { SlowPathBudget } from "../forward/slow-path-budget.js";
 import { monotonicMs } from "../platform/clock.js";
-import { closeEventFd, createEventFd, drainEventFd, signalEventFd } from "../platform/eventfd.js";
+import {
+  closeEventFd,
+  createEventFd,
+  drainEventFd,
+  nudgeEventFd,
+  signalEventFd,
+} from "../platform/eventfd.js";
 import { yieldToWorkers } from "../platform/priority.js";
 import { EPOLLIN, type Reactor } from "../platform/reactor.js";
-import { COUNTER_WRITER_MAIN } from "../tables/arena.js";
-import { CounterBlock, CounterReader, dropCounterIndex } from "../tables/counters.js";
+import { COUNTER_WRITER_MAIN, counterWriter } from "../tables/arena.js";
+import { CounterBlock, CounterReader, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { PacketRingConsumer } from "../tables/packet-ring.js";
 import { type ForwardWorkerData, startForwardWorker } from "./forward-worker.js";
 import type { WasmParts } from "./kernel-choice.js";
@@ -20,6 +26,17 @@ import type { WasmParts } from "./kernel-choice.js";
 /** Packets taken from all rings in one turn of the event loop: about a millisecond. */
 const PACKETS_PER_TURN_MAX = 16;
 const SLOW_PATH_FULL = dropCounterIndex("slow-path-full");
+const HEARTBEATS = counterIndex("heartbeats");
+/** How often an answer to a nudge is looked for. */
+const PROBE_STEP_MS = 5;
+
+/** A worker thread and the descriptor that reaches it. */
+interface RunningWorker {
+  readonly name: string;
+  readonly worker: Worker;
+  readonly stopFd: number;
+  readonly counters: CounterBlock;
+}
 
 /** What the workers use of the machine. Descriptors stay owned by the caller. */
 export interface ForwardingResources {
@@ -47,10 +64,9 @@ export function startForwarding(
 class RunningForwarding implements Forwarding {
   readonly #request: ForwardingRequest;
   readonly #reactor: Reactor;
-  readonly #stopFd = createEventFd();
   readonly #wakeFd = createEventFd();
   readonly #rings: readonly PacketRingConsumer[];
-  readonly #workers: readonly Worker[];
+  readonly #workers: readonly RunningWorker[];
   readonly #exits: readonly Promise<void>[];
   #isStopping = false;
   #turn: NodeJS.Immediate | undefined;
@@ -72,7 +88,7 @@ class RunningForwarding implements Forwarding {
       ...tunFds.map((_, lane) => this.#start("egress", lane, resources)),
       ...tunnelFds.map((_, lane) => this.#start("ingress", lane, resources)),
     ];
-    this.#exits = this.#workers.map((worker) => this.#watch(worker));
+    this.#exits = this.#workers.map(({ worker }) => this.#watch(worker));
     reactor.add(this.#wakeFd, EPOLLIN, () => this.#onWake());
   }
 
@@ -80,7 +96,7 @@ class RunningForwarding implements Forwarding {
   async started(): Promise<this> {
     await Promise.all(
       this.#workers.map(
-        (worker) => new Promise<void>((resolve) => worker.once("online", () => resolve())),
+        ({ worker }) => new Promise<void>((resolve) => worker.once("online", () => resolve())),
       ),
     );
     // Workers have started with the niceness of before.
@@ -89,10 +105,26 @@ class RunningForwarding implements Forwarding {
     return this;
   }
 
+  async probe(timeoutMs: number): Promise<readonly WorkerHealth[]> {
+    const startMs = monotonicMs();
+    const before = this.#workers.map(({ counters }) => counters.values[HEARTBEATS]!);
+    const answersMs = new Array<number | undefined>(before.length).fill(undefined);
+    for (const { stopFd } of this.#isStopping ? [] : this.#workers) nudgeEventFd(stopFd);
+    while (!this.#isStopping) {
+      const nowMs = monotonicMs() - startMs;
+      for (const [index, { counters }] of this.#workers.entries()) {
+        if (counters.values[HEARTBEATS] !== before[index]) answersMs[index] ??= nowMs;
+      }
+      if (nowMs >= timeoutMs || !answersMs.includes(undefined)) break;
+      await new Promise((resolve) => setTimeout(resolve, PROBE_STEP_MS));
+    }
+    return this.#workers.map(({ name }, index) => ({ name, answerMs: answersMs[index] }));
+  }
+
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    signalEventFd(this.#stopFd);
+    for (const { stopFd } of this.#workers) signalEventFd(stopFd);
     await Promise.all(this.#exits);
     clearImmediate(this.#turn);
     clearTimeout(this.#rest);
@@ -103,13 +135,19 @@ class RunningForwarding implements Forwarding {
     }
     this.#reactor.remove(this.#wakeFd);
     closeEventFd(this.#wakeFd);
-    closeEventFd(this.#stopFd);
+    for (const { stopFd } of this.#workers) closeEventFd(stopFd);
   }
 
-  #start(role: ForwardWorkerData["role"], lane: number, resources: ForwardingResources): Worker {
+  #start(
+    role: ForwardWorkerData["role"],
+    lane: number,
+    resources: ForwardingResources,
+  ): RunningWorker {
     const { memory, plan, settings, offloads, localMssMax } = this.#request;
     const { tunFds, tunnelFds, wasm } = resources;
-    return startForwardWorker({
+    const stopFd = createEventFd();
+    const counters = new CounterBlock(memory, plan.countersOffset, counterWriter(lane, role));
+    const worker = startForwardWorker({
       role,
       lane,
       buffer: memory,
@@ -120,9 +158,10 @@ class RunningForwarding implements Forwarding {
       tunFd: tunFds[lane % tunFds.length]!,
       tunnelFd: tunnelFds[lane % tunnelFds.length]!,
       wasm,
-      stopFd: this.#stopFd,
+      stopFd,
       wakeFd: this.#wakeFd,
     });
+    return { name: `${role}-${lane}`, worker, stopFd, counters };
   }
 
   #watch(worker: Worker): Promise<void> {

@@ -31,6 +31,8 @@ const NAMES = [
   "send-waits",
   "send-errors",
   "write-waits",
+  // Nudges answered: the sign of life of a worker
+  "heartbeats",
 ] as const;
 
 /** Name of a counter other than the drop counters. */
