@@ -83,8 +83,18 @@ export interface ForwardingRequest {
   readonly onFailure: (error: Error) => void;
 }
 
+/** Whether a forwarding worker runs its loop. */
+export interface WorkerHealth {
+  /** Direction and lane, such as "egress-0". */
+  readonly name: string;
+  /** Time until it answered; undefined: it did not. */
+  readonly answerMs: number | undefined;
+}
+
 /** Running forwarding workers. */
 export interface Forwarding {
+  /** Asks all workers for a sign of life; resolves after `timeoutMs` at the latest. */
+  probe(timeoutMs: number): Promise<readonly WorkerHealth[]>;
   /** Tells the workers to end, waits for them, and delivers what their rings still hold. */
   stop(): Promise<void>;
 }

@@ -28,6 +28,8 @@ export class FakeMachine implements Machine {
   readonly broken = new Set<string>();
   handlers: ClientHandlers | undefined;
   forwarding: ForwardingRequest | undefined;
+  /** Whether the worker answers when it is asked for a sign of life. */
+  isWorkerAlive = true;
   onFileChange = () => {};
 
   monotonicMs(): number {
@@ -92,7 +94,10 @@ export class FakeMachine implements Machine {
   async startForwarding(request: ForwardingRequest) {
     this.#open("workers");
     this.forwarding = request;
-    return { stop: async () => void this.events.push("stop workers") };
+    return {
+      probe: async () => [{ name: "egress-0", answerMs: this.isWorkerAlive ? 1 : undefined }],
+      stop: async () => void this.events.push("stop workers"),
+    };
   }
 
   listen(path: string, _group: string | undefined, handlers: ClientHandlers) {
