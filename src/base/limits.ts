@@ -20,6 +20,13 @@ export class TokenBucket {
     this.#filledAtMs = nowMs;
   }
 
+  /** Another bucket with the same tokens. */
+  copy(): TokenBucket {
+    const copy = new TokenBucket(this.#rate, this.#filledAtMs);
+    copy.#tokens = this.#tokens;
+    return copy;
+  }
+
   /** Takes one token; false when there is none. */
   take(nowMs: number): boolean {
     this.#fill(nowMs);
@@ -53,6 +60,13 @@ export class LruMap<Key, Value> {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Another map with the same entries in the same order; values that change need a copy each. */
+  copy(copyValue: (value: Value) => Value = (value) => value): LruMap<Key, Value> {
+    const copy = new LruMap<Key, Value>(this.#entriesMax);
+    for (const [key, value] of this.#entries) copy.#entries.set(key, copyValue(value));
+    return copy;
   }
 
   /** The value of a key, which becomes the most recently used one. */

@@ -55,13 +55,16 @@ export class GatewayAnswers {
   readonly #hooks: AnswerHooks;
   readonly #limits: IcmpLimits;
   readonly #probes: Probes;
-  readonly #ownFlows = new OwnFlows();
+  readonly #ownFlows: OwnFlows;
 
-  constructor(options: SlowPathOptions, hooks: AnswerHooks) {
+  /** With the limits, probes and flows of `model`, if that is given. */
+  constructor(options: SlowPathOptions, hooks: AnswerHooks, model?: GatewayAnswers) {
+    const nowMs = options.nowMs();
     this.#options = options;
     this.#hooks = hooks;
-    this.#limits = new IcmpLimits(options.nowMs());
-    this.#probes = new Probes(options.random);
+    this.#limits = model ? model.#limits.copy(nowMs) : new IcmpLimits(nowMs);
+    this.#probes = model ? model.#probes.copy(options.random) : new Probes(options.random);
+    this.#ownFlows = model ? model.#ownFlows.copy() : new OwnFlows();
   }
 
   /** Tells a local sender why its packet was not forwarded. */

@@ -35,9 +35,20 @@ export type HoldResult = "held" | "replaced" | "full";
 export class HeldFragments<Packet> {
   readonly #entries = new Map<string, HeldEntry<Packet>>();
   readonly #perSender = new Map<string, number>();
-  readonly #refused = new LruMap<string, number>(REFUSED_MAX);
+  #refused = new LruMap<string, number>(REFUSED_MAX);
   #heldBytes = 0;
   #expiredCount = 0;
+
+  /** Another table that holds the same; packets are shared, and nobody changes them. */
+  copy(): HeldFragments<Packet> {
+    const copy = new HeldFragments<Packet>();
+    for (const [key, entry] of this.#entries) copy.#entries.set(key, entry);
+    for (const [sender, count] of this.#perSender) copy.#perSender.set(sender, count);
+    copy.#refused = this.#refused.copy();
+    copy.#heldBytes = this.#heldBytes;
+    copy.#expiredCount = this.#expiredCount;
+    return copy;
+  }
 
   /** Length of the message if its last fragment has been seen; the entry is used up. */
   takeLength(key: string, nowMs: number): number | undefined {

@@ -39,8 +39,8 @@ export type AnswerKind = keyof typeof RATES;
 
 /** The buckets of one gateway. */
 export class IcmpLimits {
-  readonly #all: Record<"remote" | "local" | "echo", TokenBucket>;
-  readonly #each = new LruMap<string, TokenBucket>(PEER_BUCKETS_MAX);
+  #all: Record<"remote" | "local" | "echo", TokenBucket>;
+  #each = new LruMap<string, TokenBucket>(PEER_BUCKETS_MAX);
 
   constructor(nowMs: number) {
     this.#all = {
@@ -48,6 +48,15 @@ export class IcmpLimits {
       local: new TokenBucket(RATES.errorToLocal.all, nowMs),
       echo: new TokenBucket(RATES.echoReply.all, nowMs),
     };
+  }
+
+  /** Other buckets with the same tokens. */
+  copy(nowMs: number): IcmpLimits {
+    const copy = new IcmpLimits(nowMs);
+    const { remote, local, echo } = this.#all;
+    copy.#all = { remote: remote.copy(), local: local.copy(), echo: echo.copy() };
+    copy.#each = this.#each.copy((bucket) => bucket.copy());
+    return copy;
   }
 
   /** Takes a token for one answer to `peer`; false: stay silent and count. */

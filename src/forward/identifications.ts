@@ -13,10 +13,17 @@ const DESTINATIONS_MAX = 1024;
 /** The counters; the destination used longest ago gets a new random start. */
 export class Identifications {
   readonly #random: RandomSource;
-  readonly #next = new LruMap<string, number>(DESTINATIONS_MAX);
+  #next = new LruMap<string, number>(DESTINATIONS_MAX);
 
   constructor(random: RandomSource) {
     this.#random = random;
+  }
+
+  /** Other counters with the same values; new ones start at values of `random`. */
+  copy(random: RandomSource): Identifications {
+    const copy = new Identifications(random);
+    copy.#next = this.#next.copy();
+    return copy;
   }
 
   /** A fresh 32-bit identification for packets to this address. */

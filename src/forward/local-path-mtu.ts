@@ -23,10 +23,19 @@ interface Learned {
 
 /** Local address to MTU in octets; at most `hostsMax` hosts. */
 export class LocalPathMtu {
-  readonly #hosts: LruMap<string, Learned>;
+  readonly #hostsMax: number;
+  #hosts: LruMap<string, Learned>;
 
   constructor(hostsMax: number) {
+    this.#hostsMax = hostsMax;
     this.#hosts = new LruMap(Math.max(1, hostsMax));
+  }
+
+  /** Another table with the same knowledge. */
+  copy(): LocalPathMtu {
+    const copy = new LocalPathMtu(this.#hostsMax);
+    copy.#hosts = this.#hosts.copy();
+    return copy;
   }
 
   /** MTU known for a host, in octets. */
@@ -75,12 +84,19 @@ function reportedMtu(packet: Uint8Array): number | undefined {
  * sent so that the far side may fragment them (spec/tunnel.md 4.7).
  */
 export class NarrowPaths {
-  readonly #destinations = new LruMap<string, { encoded: IpAddress; notedMs: number }>(1024);
+  #destinations = new LruMap<string, { encoded: IpAddress; notedMs: number }>(1024);
   readonly #onChange: (destinations: readonly IpAddress[]) => void;
 
   /** `onChange` is told all destinations whenever there is another one or one less. */
   constructor(onChange: (destinations: readonly IpAddress[]) => void) {
     this.#onChange = onChange;
+  }
+
+  /** Another table with the same knowledge, which tells nobody. */
+  copy(): NarrowPaths {
+    const copy = new NarrowPaths(() => {});
+    copy.#destinations = this.#destinations.copy();
+    return copy;
   }
 
   /** A remote "too big" announced less than 1280 for this encoded address. */

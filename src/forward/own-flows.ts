@@ -25,7 +25,14 @@ const ICMP_ECHO_REQUEST = 8;
 
 /** The gateway host's own flows, least recently used out first. */
 export class OwnFlows {
-  readonly #flows = new LruMap<string, number>(FLOWS_MAX);
+  #flows = new LruMap<string, number>(FLOWS_MAX);
+
+  /** Another table with the same flows. */
+  copy(): OwnFlows {
+    const copy = new OwnFlows();
+    copy.#flows = this.#flows.copy();
+    return copy;
+  }
 
   /** The gateway host sends this packet to a remote host; `tunnel` is what goes out. */
   noteSent(tunnel: TunnelPacket, nowMs: number): void {

@@ -26,10 +26,17 @@ interface Probe {
 /** The probes under way. */
 export class Probes {
   readonly #random: RandomSource;
-  readonly #probes = new LruMap<string, Probe>(PROBES_MAX);
+  #probes = new LruMap<string, Probe>(PROBES_MAX);
 
   constructor(random: RandomSource) {
     this.#random = random;
+  }
+
+  /** Another table with the same probes. */
+  copy(random: RandomSource): Probes {
+    const copy = new Probes(random);
+    copy.#probes = this.#probes.copy();
+    return copy;
   }
 
   /** A nonce to send to `port` of the gateway; undefined when a probe went out a moment ago. */

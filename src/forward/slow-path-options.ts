@@ -30,13 +30,25 @@ export interface SlowPathLookup extends AddressLookup {
   noteContact(host: IpAddress, encoded: IpAddress, reference: Reference): void;
 }
 
+/** Remote gateways as the slow path uses them. */
+export type RemoteDirectory = Pick<
+  RemoteGateways,
+  "routeTo" | "packetBytesMax" | "noteDatagram" | "noteAccepted" | "prove" | "refreshPathMtu"
+>;
+
+/** What a rehearsal replaces: look-ups that create nothing, and outputs that only record. */
+export type RehearsalParts = Pick<
+  SlowPathOptions,
+  "lookup" | "remotes" | "output" | "random" | "onRoute" | "isOwnAddress"
+>;
+
 /** Everything the slow path needs. */
 export interface SlowPathOptions {
   readonly settings: TranslationSettings;
   /** `pub` at the start; all zero when unknown. */
   readonly publicAddress: IpAddress;
   readonly lookup: SlowPathLookup;
-  readonly remotes: RemoteGateways;
+  readonly remotes: RemoteDirectory;
   readonly output: SlowPathOutput;
   readonly random: RandomSource;
   /** Our own UDP port. */
@@ -52,6 +64,8 @@ export interface SlowPathOptions {
    * forwarding workers leave small packets to them to the slow path (spec/tunnel.md 4.7).
    */
   readonly onNarrowPaths: (destinations: readonly IpAddress[]) => void;
+  /** Rehearsals only: a tunnel packet is about to go out on a path that carries M octets. */
+  readonly onRoute?: ((packet: Uint8Array, packetBytesMax: number) => void) | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly nowMs: () => number;
   /** Mapper seconds, the clock of the shared tables. */

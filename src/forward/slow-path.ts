@@ -35,7 +35,7 @@ import {
   longestTunnelHeader,
   tunnelMssMax,
 } from "./mss-clamp.js";
-import type { SlowPathOptions } from "./slow-path-options.js";
+import type { RehearsalParts, SlowPathOptions } from "./slow-path-options.js";
 import { WaitingPackets } from "./waiting-packets.js";
 
 /** Rounds of asking for the path MTU again after the kernel refused a size (spec 7.4 step 6). */
@@ -55,23 +55,44 @@ export class SlowPath {
   readonly #identifications: Identifications;
   readonly #localMtu: LocalPathMtu;
   readonly #narrowPaths: NarrowPaths;
-  readonly #heldLocal = new HeldFragments<Uint8Array>();
-  readonly #heldTunnel = new HeldFragments<Arrival>();
+  readonly #heldLocal: HeldFragments<Uint8Array>;
+  readonly #heldTunnel: HeldFragments<Arrival>;
   readonly #waiting = new WaitingPackets<Waiting>();
   #publicAddress: IpAddress;
 
-  constructor(options: SlowPathOptions) {
+  /** With a copy of everything that `model` has learned, if that is given. */
+  constructor(options: SlowPathOptions, model?: SlowPath) {
+    const { random } = options;
     this.#options = options;
     this.#publicAddress = options.publicAddress;
-    this.#identifications = new Identifications(options.random);
-    this.#localMtu = new LocalPathMtu(options.localHostsMax);
-    this.#narrowPaths = new NarrowPaths(options.onNarrowPaths);
-    this.#answers = new GatewayAnswers(options, {
+    this.#identifications = model
+      ? model.#identifications.copy(random)
+      : new Identifications(random);
+    this.#localMtu = model ? model.#localMtu.copy() : new LocalPathMtu(options.localHostsMax);
+    this.#narrowPaths = model ? model.#narrowPaths.copy() : new NarrowPaths(options.onNarrowPaths);
+    this.#heldLocal = model ? model.#heldLocal.copy() : new HeldFragments();
+    this.#heldTunnel = model ? model.#heldTunnel.copy() : new HeldFragments();
+    const hooks = {
       publicAddress: () => this.#publicAddress,
-      identification: (address) => this.#identifications.next(address),
-      hairpin: (packet) => this.#hairpin(packet),
-      deliverToHost: (arrival) => this.#decapsulate(arrival, { toGatewayHost: true }),
-    });
+      identification: (address: IpAddress) => this.#identifications.next(address),
+      hairpin: (packet: Uint8Array) => this.#hairpin(packet),
+      deliverToHost: (arrival: Arrival) => this.#decapsulate(arrival, { toGatewayHost: true }),
+    };
+    this.#answers = new GatewayAnswers(options, hooks, model ? model.#answers : undefined);
+  }
+
+  /**
+   * A slow path that knows what this one knows and can change nothing: what it learns stays with
+   * it, and what it decides goes to `parts`.
+   */
+  rehearsal(parts: RehearsalParts): SlowPath {
+    const publicAddress = this.#publicAddress;
+    return new SlowPath({ ...this.#options, publicAddress, ...parts }, this);
+  }
+
+  /** True when a packet of `bytes` octets could wait for a mapping. */
+  mayWait(bytes: number): boolean {
+    return this.#waiting.hasRoom(bytes);
   }
 
   /** The own public address; all zero when unknown. It may change while the gateway runs. */
@@ -183,6 +204,7 @@ export class SlowPath {
     if (route === undefined) return this.#drop("remote-gateways-full");
     for (let round = 0; round <= PATH_MTU_ROUNDS_MAX && route !== undefined; round++) {
       const { port, packetBytesMax } = route;
+      this.#options.onRoute?.(result.packet, packetBytesMax);
       this.#clampTunnel(result.packet, packetBytesMax);
       const parts = this.#fit(native, result, packetBytesMax);
       if (parts === undefined) return;

@@ -16,9 +16,14 @@ export class WaitingPackets<Packet> {
     return this.#packets.length;
   }
 
+  /** True when a packet of `bytes` octets can be kept. */
+  hasRoom(bytes: number): boolean {
+    return this.#packets.length < PACKETS_MAX && this.#bytes + bytes <= BYTES_MAX;
+  }
+
   /** Keeps a packet of `bytes` octets; false when there is no room. */
   add(packet: Packet, bytes: number): boolean {
-    if (this.#packets.length >= PACKETS_MAX || this.#bytes + bytes > BYTES_MAX) return false;
+    if (!this.hasRoom(bytes)) return false;
     this.#packets.push(packet);
     this.#bytes += bytes;
     return true;
