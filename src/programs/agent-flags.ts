@@ -27,6 +27,7 @@ import {
   splitGoFlags,
 } from "../control/go-flags.js";
 import { EXIT_FAILED, EXIT_USAGE } from "./exit-status.js";
+import type { PartControl } from "./part-control.js";
 
 /** spec/dns-agent.md 1. */
 const INTERVAL_DEFAULT_MINUTES = 59;
@@ -55,6 +56,7 @@ export interface AgentProgramSettings {
   readonly localResolvers: readonly SocketAddress[];
   readonly notify: SocketAddress | undefined;
   readonly keyFile: string | undefined;
+  readonly control: PartControl;
   readonly isDebugged: boolean;
   readonly hasTimeStamps: boolean;
   readonly isDevmode: boolean;
@@ -88,6 +90,8 @@ const FLAGS: readonly FlagSpec[] = [
   flag("gateway-pub", "text", "ADDRESS", "", "publish only records of this gateway"),
   flag("tsig-key", "text", "FILE", "", "key file for signed transfers (key and server clauses)"),
   flag("notify", "text", "ADDRESS[:PORT]", "", "receive NOTIFY there"),
+  flag("control", "text", "PATH", "", "socket for status and diagnosis"),
+  flag("control-group", "text", "GROUP", "", "group that may use the control socket"),
   flag("debug", "boolean", "", "", "print debug information"),
   flag("time-stamps", "boolean", "", "", "put the time of day in front of each line"),
   flag("devmode", "boolean", "", "", "no mapper; packets are acknowledged at random"),
@@ -213,6 +217,10 @@ function settingsOf(
     localResolvers: checker.servers("local-resolver"),
     notify: checker.servers("notify")[0],
     keyFile: checker.text("tsig-key") || undefined,
+    control: {
+      path: checker.text("control") || undefined,
+      group: checker.text("control-group") || undefined,
+    },
     isDebugged: checker.boolean("debug"),
     hasTimeStamps: checker.boolean("time-stamps"),
     isDevmode,

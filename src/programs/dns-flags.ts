@@ -7,6 +7,7 @@ import {
   splitGoFlags,
 } from "../control/go-flags.js";
 import { DNS_PORT } from "../dns/configuration.js";
+import type { PartControl } from "./part-control.js";
 
 /** What the command line says. */
 export interface DnsFlags {
@@ -21,6 +22,7 @@ export interface DnsFlags {
   readonly sourceRate: number;
   /** Name of the user that the process becomes once its sockets are open. */
   readonly user: string | undefined;
+  readonly control: PartControl;
 }
 
 export type DnsCommand =
@@ -44,6 +46,8 @@ const SPECS: readonly FlagSpec[] = [
   flag("version", "boolean", "", "", "print the version and exit"),
   flag("check", "boolean", "", "", "read the configuration and the zones, report all errors, exit"),
   flag("user", "text", "NAME", "", "become this user once the sockets are open (root only)"),
+  flag("control", "text", "PATH", "", "socket for status and diagnosis"),
+  flag("control-group", "text", "GROUP", "", "group that may use the control socket"),
   flag("source-rate", "integer", "N", "200", "questions a second that one source may ask; 0: any"),
 ];
 
@@ -99,6 +103,10 @@ function command(values: ReadonlyMap<string, string>): DnsCommand {
     isCheck: booleans.get("check")!,
     sourceRate,
     user: values.get("user"),
+    control: {
+      path: values.get("control") || undefined,
+      group: values.get("control-group") || undefined,
+    },
   };
   return { kind: "run", flags };
 }

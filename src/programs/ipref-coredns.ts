@@ -9,6 +9,7 @@ import { PLUGINS, REFUSED_PLUGINS } from "../dns/registry.js";
 import { readStandardInput, reasonOf } from "../platform/dns-server-files.js";
 import { Reactor } from "../platform/reactor.js";
 import { SystemCallError } from "../platform/system-error.js";
+import { resolverRoutes } from "./dns-control.js";
 import { type DnsFlags, parseDnsFlags } from "./dns-flags.js";
 import { ProgramLog } from "./dns-log.js";
 import {
@@ -18,6 +19,7 @@ import {
   DnsService,
 } from "./dns-service.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
+import { servePartControl } from "./part-control.js";
 
 /** Signals that end the server; a second one ends it at once. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT"] as const;
@@ -65,7 +67,14 @@ async function run(flags: DnsFlags, log: ProgramLog): Promise<number> {
   const reactor = new Reactor();
   const service = new DnsService(flags, reactor, log, corefileReader(flags.corefile));
   const requested = stopSignal();
-  await service.start();
+  const warn = (text: string) => log.write("WARNING", undefined, text);
+  const control = await servePartControl(flags.control, resolverRoutes(service), warn);
+  try {
+    await service.start();
+  } catch (error) {
+    control.close();
+    throw error;
+  }
   if (flags.pidFile !== undefined) writeFileSync(flags.pidFile, `${process.pid}\n`);
   for (const signal of RELOAD_SIGNALS) {
     process.on(signal, () => {
@@ -75,6 +84,7 @@ async function run(flags: DnsFlags, log: ProgramLog): Promise<number> {
   }
   const signal = await requested;
   log.write("INFO", undefined, `Shutting down after ${signal}`);
+  control.close();
   await service.stop();
   reactor.close();
   if (flags.pidFile !== undefined) rmSync(flags.pidFile, { force: true });

@@ -13,9 +13,11 @@ import { Log } from "../control/log.js";
 import { listenForNotify, type NotifySocket } from "../platform/agent-notify-socket.js";
 import { Reactor } from "../platform/reactor.js";
 import { SystemCallError } from "../platform/system-error.js";
+import { agentRoutes } from "./agent-control.js";
 import { type AgentProgramSettings, parseAgentFlags, withKeys } from "./agent-flags.js";
 import { systemAgentWorld } from "./agent-world.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK } from "./exit-status.js";
+import { servePartControl } from "./part-control.js";
 
 /** Go's names of the signals, as the log has always shown them. */
 const SIGNAL_NAMES = { SIGINT: "interrupt", SIGTERM: "terminated" } as const;
@@ -108,6 +110,8 @@ async function run(settings: AgentProgramSettings, log: Log): Promise<number> {
   if (specs.length === 0) log.info("no sources, nothing to publish (client mode), waiting");
   const agent = new Agent(withKeys(settings, keys), world);
   const notify = await openNotify(settings, agent, log);
+  const routes = agentRoutes(agent, settings);
+  const control = await servePartControl(settings.control, routes, (text) => log.warning(text));
   const flush = setInterval(() => log.flush(), LOG_FLUSH_MS);
   process.on("SIGHUP", () => agent.pollNow());
   process.on("SIGUSR1", () => {
@@ -115,6 +119,7 @@ async function run(settings: AgentProgramSettings, log: Log): Promise<number> {
   });
   if (specs.length > 0) agent.start();
   const signal = await requested;
+  control.close();
   agent.close();
   notify?.close();
   clearInterval(flush);

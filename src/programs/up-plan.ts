@@ -26,6 +26,8 @@ const OWN_NAMES_TTL_SECONDS = 60;
 export interface UpPaths {
   readonly mapperSocket: string;
   readonly corefile: string;
+  /** Control sockets of the parts. */
+  readonly control: Readonly<Record<"gateway" | "resolver" | "agent" | "up", string>>;
   readonly state: string;
   /** Process id of `ipref up`, for kill(1). */
   readonly pidFile: string;
@@ -52,6 +54,12 @@ export function pathsOf({ files, publish }: UpConfiguration): UpPaths {
   return {
     mapperSocket: join(files.run, "mapper.sock"),
     corefile: join(files.run, "Corefile"),
+    control: {
+      gateway: join(files.run, "gateway.control"),
+      resolver: join(files.run, "resolver.control"),
+      agent: join(files.run, "agent.control"),
+      up: join(files.run, "up.control"),
+    },
     state: join(files.run, "up.json"),
     pidFile: join(files.run, "up.pid"),
     localZone: join(zones, `${publish.local.toLowerCase()}.db`),
@@ -71,10 +79,15 @@ export function planOf(configuration: UpConfiguration, upstreams: readonly strin
   const { resolver } = configuration;
   return {
     gateway: gatewayArguments(configuration),
-    resolver: resolver.enabled ? ["-conf", pathsOf(configuration).corefile] : undefined,
+    resolver: resolver.enabled ? resolverArguments(configuration) : undefined,
     agent: agentArguments(configuration, upstreams),
     corefile: corefileOf(configuration, upstreams),
   };
+}
+
+function resolverArguments(configuration: UpConfiguration): string[] {
+  const { corefile, control } = pathsOf(configuration);
+  return ["-conf", corefile, "-control", control.resolver];
 }
 
 function gatewayArguments(configuration: UpConfiguration): string[] {
@@ -89,6 +102,7 @@ function gatewayArguments(configuration: UpConfiguration): string[] {
     ...["-hosts", gateway.hosts],
     ...["-data", files.data],
     ...["-mapper-socket", pathsOf(configuration).mapperSocket],
+    ...["-control", pathsOf(configuration).control.gateway],
   ];
 }
 
@@ -96,6 +110,7 @@ function agentArguments(configuration: UpConfiguration, upstreams: readonly stri
   const { gateway, publish, resolver } = configuration;
   const args = [
     ...["-m", `unix://${pathsOf(configuration).mapperSocket}`],
+    ...["-control", pathsOf(configuration).control.agent],
     ...["-ea-ipver", String(localVersion(configuration))],
     ...["-gw-ipver", String(tunnelVersion(configuration))],
     ...["-encode-net", gateway["encode-net"]],

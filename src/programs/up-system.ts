@@ -14,10 +14,13 @@ import { parsePrefix } from "../base/ip.js";
 import { changedSettings, localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { parseGatewayFlags } from "../control/gateway-flags.js";
+import type { ControlServer } from "../platform/control-server.js";
 import { parseAgentFlags } from "./agent-flags.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
 import { EXIT_CONFIGURATION } from "./exit-status.js";
+import { servePartControl } from "./part-control.js";
 import { prepareLocalZone, writeOwnNames, writePublicZone } from "./publish-zone.js";
+import { supervisorRoutes } from "./up-control.js";
 import {
   forwardingToChange,
   hasResolvectl,
@@ -70,6 +73,7 @@ export class UpSystem {
   readonly #parts: Part[] = [];
   #work: Promise<void> = Promise.resolve();
   #isStopping = false;
+  #control: ControlServer | undefined;
 
   /** Throws ConfigurationRefused. */
   constructor(options: UpOptions) {
@@ -109,6 +113,8 @@ export class UpSystem {
     writeFileSync(paths.corefile, this.#plan.corefile);
     writeFileSync(paths.pidFile, `${process.pid}\n`);
     for (const { path } of this.#state.parameters) this.#complain(writeParameter(path, "1"));
+    const control = { path: paths.control.up, group: undefined };
+    this.#control = await servePartControl(control, supervisorRoutes(this), this.#options.say);
     const before = interfaceNames();
     await this.#startPart("gateway", "ipref-gw", this.#plan.gateway, () =>
       socketListens(paths.mapperSocket),
@@ -144,6 +150,7 @@ export class UpSystem {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#work;
+    this.#control?.close();
     for (const part of [...this.#parts].reverse()) await part.stop();
     undo(pathsOf(this.#configuration).state, this.#state);
   }
