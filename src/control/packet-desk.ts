@@ -57,6 +57,7 @@ export class PacketDesk {
     const { settings, tunnel, shared, machine, nowSeconds } = parts;
     this.#remotes = new RemoteGateways({
       table: shared.peers,
+      totals: shared.peerTotals,
       defaultPort: settings.remotePort,
       pathMtu: (address) => tunnel.pathMtu(address) ?? parts.interfaceMtuBytes,
     });
@@ -102,6 +103,11 @@ export class PacketDesk {
     this.#slowPath.refuseWaiting();
   }
 
+  /** Remote gateways that local hosts send to. */
+  remoteGateways(): ReturnType<RemoteGateways["list"]> {
+    return this.#remotes.list();
+  }
+
   /** About once a second. */
   housekeeping(): void {
     this.#slowPath.housekeeping();
@@ -112,7 +118,10 @@ export class PacketDesk {
     return {
       sendTunnel: (destination, port, packet) => {
         if (log.isTraced) log.trace(`send ${formatIp(destination)}:${port} ${hexDump(packet)}`);
-        return tunnel.send(destination, port, packet);
+        const result = tunnel.send(destination, port, packet);
+        const entry = result === "sent" ? this.#remotes.entryOf(destination) : 0;
+        if (entry !== 0) shared.peerTraffic.add(entry, 1, packet.length);
+        return result;
       },
       writeLocal: (packet) => {
         if (log.isTraced) log.trace(`write ${hexDump(packet)}`);

@@ -9,6 +9,7 @@ import { type ArenaPlan, COUNTER_WRITER_MAIN, planArena } from "../tables/arena.
 import { ControlBlock } from "../tables/control-block.js";
 import { CounterBlock, CounterReader } from "../tables/counters.js";
 import { PeerTableWriter } from "../tables/peer-table.js";
+import { PeerTrafficBlock, PeerTrafficReader } from "../tables/peer-traffic.js";
 import type { GatewaySettings } from "./gateway-flags.js";
 
 /**
@@ -33,6 +34,9 @@ export interface SharedState {
   readonly counters: CounterBlock;
   readonly totals: CounterReader;
   readonly peers: PeerTableWriter;
+  /** Traffic of the remote gateways: what the main thread sends, and the sums. */
+  readonly peerTraffic: PeerTrafficBlock;
+  readonly peerTotals: PeerTrafficReader;
   readonly addresses: AddressTableWriter;
 }
 
@@ -53,6 +57,7 @@ export function makeSharedState(
     ringBytes: ringBytes(settings.buffersMax),
   });
   const memory = allocate(plan.totalBytes);
+  const { peerTrafficOffset: traffic, counterWriters } = plan;
   const control = new ControlBlock(memory, plan.controlOffset);
   control.setPublicAddress(settings.publicAddress);
   return {
@@ -60,8 +65,10 @@ export function makeSharedState(
     plan,
     control,
     counters: new CounterBlock(memory, plan.countersOffset, COUNTER_WRITER_MAIN),
-    totals: new CounterReader(memory, plan.countersOffset, plan.counterWriters),
+    totals: new CounterReader(memory, plan.countersOffset, counterWriters),
     peers: new PeerTableWriter(memory, plan.peersOffset, peersMax),
+    peerTraffic: new PeerTrafficBlock(memory, traffic, peersMax, COUNTER_WRITER_MAIN),
+    peerTotals: new PeerTrafficReader(memory, traffic, peersMax, counterWriters),
     addresses: new AddressTableWriter(memory, plan.addressesOffset, plan.options),
   };
 }

@@ -29,6 +29,7 @@ import type { FastPathMemory } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
 import type { MssClamp } from "./mss-clamp.js";
 import { eachNativeSegment } from "./native-segments.js";
+import type { PeerMeter } from "./peer-meter.js";
 import { PacketBatch, SEND_DONE, SEND_TOO_BIG, type TunnelPort, type TunPort } from "./ports.js";
 import {
   VNET_BAD_CHECKSUM_PLACE,
@@ -48,6 +49,8 @@ export interface EgressParts {
   readonly counters: CounterBlock;
   /** Lowers the segment sizes that SYNs ask for; without it they stay. */
   readonly mssClamp?: MssClamp | undefined;
+  /** Counts traffic by remote gateway. */
+  readonly meter?: PeerMeter | undefined;
   /** True when each packet of the TUN device has a device header in front. */
   readonly hasDeviceHeader: boolean;
 }
@@ -185,11 +188,12 @@ export class EgressLoop {
   #send(): void {
     const output = this.#output;
     if (output.count === 0) return;
-    const { tunnel, counters } = this.#parts;
+    const { tunnel, counters, meter } = this.#parts;
     const failed = tunnel.sendBatch(output);
     counters.add(PACKETS, output.count - failed);
     counters.add(BYTES, this.#bytes);
     counters.add(BATCHES, 1);
+    meter?.sent(output, failed !== 0);
     if (failed !== 0) this.#handleFailures();
     output.count = 0;
     this.#bytes = 0;

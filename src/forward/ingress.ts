@@ -22,6 +22,7 @@ import { type FastPathMemory, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path
 import type { HandOver } from "./hand-over.js";
 import { type JoinCandidate, Joiner, type JoinerSettings } from "./joiner.js";
 import type { MssClamp } from "./mss-clamp.js";
+import type { PeerMeter } from "./peer-meter.js";
 import {
   MESSAGE_BAD_CONTROL,
   MESSAGE_BAD_SEGMENT_SIZE,
@@ -43,6 +44,8 @@ export interface IngressParts {
   readonly joining: JoinerSettings;
   /** Lowers the segment sizes that SYNs ask for; without it they stay. */
   readonly mssClamp?: MssClamp | undefined;
+  /** Counts traffic by remote gateway. */
+  readonly meter?: PeerMeter | undefined;
 }
 
 const PACKETS = counterIndex("ingress-packets");
@@ -95,13 +98,14 @@ export class IngressLoop {
 
   /** Moves the datagrams that wait, at most one batch. */
   runBatch(): void {
-    const { tunnel, memory, handOver } = this.#parts;
+    const { tunnel, memory, handOver, meter } = this.#parts;
     const input = this.#input;
     tunnel.receiveBatch(input);
     if (input.count === 0) return;
     memory.refresh();
     for (let index = 0; index < input.count; index++) this.#takeMessage(index);
     this.#write();
+    meter?.received(input);
     handOver.endBatch();
   }
 

@@ -14,6 +14,7 @@
 import { addressKey, type IpAddress } from "../base/ip.js";
 import { LruMap } from "../base/limits.js";
 import type { PeerTableWriter } from "../tables/peer-table.js";
+import type { PeerTrafficReader } from "../tables/peer-traffic.js";
 
 /** spec/tunnel.md 7.3: senders without a record that are remembered, only to answer them. */
 const UNVERIFIED_MAX = 256;
@@ -31,6 +32,8 @@ const OUTER_OVERHEAD = { 4: 28, 6: 48 } as const;
 /** What the directory needs from outside. */
 export interface RemoteGatewaysOptions {
   readonly table: PeerTableWriter;
+  /** Sums of the traffic of each entry; a new record begins with none. */
+  readonly totals?: PeerTrafficReader | undefined;
   /** Destination port when none was learned. */
   readonly defaultPort: number;
   /** Path MTU that the kernel knows towards an address, in octets of the outer packet. */
@@ -179,6 +182,7 @@ export class RemoteGateways {
     if (!table.hasRoom()) this.#evict();
     const entry = table.insert(context);
     if (entry === 0) return undefined;
+    this.#options.totals?.begin(entry);
     const noted = this.#unverified.get(key);
     this.#unverified.delete(key);
     const remembered = this.#rememberedPorts.get(key);

@@ -5,8 +5,8 @@
  *
  * Every limit is a sum: the total is added up part by part below, in memory order.
  *
- *   control block | counters, one block per thread | peer table | address table |
- *   per lane: egress ring, ingress ring, egress slab, ingress slab
+ *   control block | counters, one block per thread | peer table | peer traffic, ditto |
+ *   address table | per lane: egress ring, ingress ring, egress slab, ingress slab
  *
  * A lane is a pair of forwarding workers: egress (local network to tunnel) and ingress.
  */
@@ -17,6 +17,7 @@ import { CONTROL_BLOCK_BYTES } from "./control-block.js";
 import { countersBytes } from "./counters.js";
 import { packetRingBytes } from "./packet-ring.js";
 import { peerTableBytes } from "./peer-table.js";
+import { peerTrafficBytes } from "./peer-traffic.js";
 import { IDENTIFICATIONS, TRANSLATION_BYTES } from "./shared-sizes.js";
 
 /** Messages of one sendmmsg or recvmmsg, and packet slots of a slab. */
@@ -165,6 +166,8 @@ export interface ArenaPlan {
   /** Counter blocks: 0 main thread, then egress and ingress worker of each lane. */
   readonly counterWriters: number;
   readonly peersOffset: number;
+  /** Blocks of peer-traffic.ts, one for each of the counter writers. */
+  readonly peerTrafficOffset: number;
   readonly addressesOffset: number;
   readonly lanes: readonly LanePlan[];
   readonly totalBytes: number;
@@ -192,6 +195,8 @@ export function planArena(options: ArenaOptions): ArenaPlan {
   const controlOffset = take(CONTROL_BLOCK_BYTES, CACHE_LINE_BYTES);
   const countersOffset = take(countersBytes(counterWriters), CACHE_LINE_BYTES);
   const peersOffset = take(peerTableBytes(options.peersMax), PAGE_BYTES);
+  const trafficBytes = peerTrafficBytes(options.peersMax, counterWriters);
+  const peerTrafficOffset = take(trafficBytes, CACHE_LINE_BYTES);
   const addressesOffset = take(addressTableBytes(options), PAGE_BYTES);
   const lanes = Array.from({ length: options.lanes }, () => planLane(options.ringBytes, take));
   assert(end < TOTAL_BYTES_MAX, "the shared memory is smaller than 2 GiB");
@@ -201,6 +206,7 @@ export function planArena(options: ArenaOptions): ArenaPlan {
     countersOffset,
     counterWriters,
     peersOffset,
+    peerTrafficOffset,
     addressesOffset,
     lanes,
     totalBytes: end,
