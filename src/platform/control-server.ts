@@ -19,12 +19,13 @@ const CONNECTIONS_MAX = 32;
 const REQUEST_TIME_MS = 5000;
 /** A question's body is a packet in hexadecimal at most. */
 const BODY_BYTES_MAX = 256 * 1024;
+const USUAL_GROUP = "ipref";
 const PROBE_TIME_MS = 1000;
 
 /** Where to listen, and what to answer. */
 export interface ControlServerOptions {
   readonly path: string;
-  /** Name or number of the group that may ask; undefined: that of the process. */
+  /** Name or number of the group that may ask; undefined: `ipref` if root runs and it exists. */
   readonly group: string | undefined;
   readonly routes: ControlRoutes;
 }
@@ -36,7 +37,8 @@ export interface ControlServer {
 
 /** Listens; rejects with a SystemCallError when the path is served already or not to be had. */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
-  const { path, group } = options;
+  const group = options.group ?? usualGroup();
+  const { path } = options;
   await removeStale(path);
   const gid = group === undefined ? undefined : groupId(group);
   if (group !== undefined && gid === undefined) {
@@ -46,7 +48,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   server.maxConnections = CONNECTIONS_MAX;
   const ended = new AbortController();
   server.on("request", (request, response) => {
-    void serve(options, gid, ended.signal, request, response);
+    void serve({ ...options, group }, gid, ended.signal, request, response);
   });
   await listen(server, path);
   const file = giveTo(path, gid);
@@ -58,6 +60,12 @@ export async function startControlServer(options: ControlServerOptions): Promise
       removeOwn(path, file);
     },
   };
+}
+
+/** A package or an administrator makes this group for those who may look at the system. */
+function usualGroup(): string | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  return groupId(USUAL_GROUP) === undefined ? undefined : USUAL_GROUP;
 }
 
 function listen(server: Server, path: string): Promise<void> {

@@ -43,6 +43,8 @@ test("every flag has the default of the specification", () => {
     dataFolder: "/var/lib/ipref",
     mapperSocket: "/run/ipref/mapper.sock",
     mapperGroup: undefined,
+    controlSocket: "/run/ipref/gateway.control",
+    controlGroup: undefined,
     hostsFile: "/etc/hosts",
     buffersMax: 64,
     remoteGatewaysMax: 1024,

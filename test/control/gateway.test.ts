@@ -24,11 +24,11 @@ async function start(machine: FakeMachine, ...flags: string[]) {
   return { gateway: await startGateway(settings, machine, log), lines };
 }
 
-test("the store opens first and the mapper socket last", async () => {
+test("the store opens first, the sockets for others last", async () => {
   const machine = new FakeMachine();
   const { gateway, lines } = await start(machine);
   const opened = ["open store", "open tunnel", "open tun", "open workers", "open listen /s"];
-  assert.deepEqual(machine.events, opened);
+  assert.deepEqual(machine.events, [...opened, "open control"]);
   assert.ok(lines.includes("W forwarding is off"));
   await gateway.stop();
 });
@@ -39,6 +39,7 @@ test("everything is closed in the opposite order, and no timer is left", async (
   machine.events.length = 0;
   await gateway.stop();
   assert.deepEqual(machine.events, [
+    "close control",
     "close listener",
     "stop workers",
     "close tun",
@@ -61,10 +62,18 @@ test("whatever cannot be opened, what was opened before is closed again", async 
   }
 });
 
+test("a control socket that is not to be had is a warning", async () => {
+  const machine = new FakeMachine();
+  machine.broken.add("control");
+  const { gateway, lines } = await start(machine);
+  assert.ok(lines.includes("W no control socket: Cannot open control"));
+  await gateway.stop();
+});
+
 test("-devmode opens neither tunnel nor TUN device", async () => {
   const machine = new FakeMachine();
   const { gateway } = await start(machine, "-devmode");
-  assert.deepEqual(machine.events, ["open store", "open listen /s"]);
+  assert.deepEqual(machine.events, ["open store", "open listen /s", "open control"]);
   await gateway.stop();
 });
 
