@@ -108,7 +108,8 @@ function unavailable(path: string, error: NodeJS.ErrnoException): Error {
   if (error.name === "AbortError") return error;
   if (error.code === "ENOENT" || error.code === "ECONNREFUSED") {
     return new ControlUnavailable(
-      `Nothing answers at ${path}: start the system with sudo ipref up, or name its run folder with --run`,
+      `Nothing answers at ${path}: start the system with sudo ipref up, ` +
+        "or name its run folder with --run",
       EXIT_NOT_RUNNING,
     );
   }
