@@ -1,19 +1,26 @@
 /**
- * Writes docs/CONFIGURATION.md from the table in src/control/config/settings.ts. Build first.
+ * Writes docs/CONFIGURATION.md and docs/ipref.schema.json from the table in
+ * src/control/config/settings.ts. Build first.
  *
- *   node scripts/write-configuration.js            writes the page
- *   node scripts/write-configuration.js --check    exit 1 when the page is not current
+ *   node scripts/write-configuration.js            writes both files
+ *   node scripts/write-configuration.js --check    exit 1 when one is not current
  */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { configurationPage } from "../dist/src/control/config/document.js";
+import { configurationSchemaText } from "../dist/src/control/config/json-schema.js";
 
-const PAGE = fileURLToPath(new URL("../docs/CONFIGURATION.md", import.meta.url));
+const FILES = [
+  { name: "docs/CONFIGURATION.md", text: configurationPage() },
+  { name: "docs/ipref.schema.json", text: configurationSchemaText() },
+];
 
-if (process.argv.includes("--check")) {
-  if (!existsSync(PAGE) || readFileSync(PAGE, "utf8") !== configurationPage()) {
-    console.error("docs/CONFIGURATION.md is not current; run node scripts/write-configuration.js");
+for (const { name, text } of FILES) {
+  const path = fileURLToPath(new URL(`../${name}`, import.meta.url));
+  if (!process.argv.includes("--check")) writeFileSync(path, text);
+  else if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
+    console.error(`${name} is not current; run node scripts/write-configuration.js`);
     process.exitCode = 1;
   }
-} else writeFileSync(PAGE, configurationPage());
+}

@@ -28,8 +28,16 @@ export interface Setting {
   readonly meaning: string;
 }
 
-function text(rule: string, isRight: (value: string) => boolean): z.ZodType<string> {
-  return z.string(`expected ${rule}`).refine(isRight, `expected ${rule}`);
+/**
+ * A text with a rule. `pattern` is for editors (config/json-schema.ts): it matches every text that
+ * the rule takes, and refuses what is plainly none.
+ */
+function text(
+  rule: string,
+  isRight: (value: string) => boolean,
+  pattern: string,
+): z.ZodType<string> {
+  return z.string(`expected ${rule}`).refine(isRight, `expected ${rule}`).meta({ pattern });
 }
 
 function list(item: z.ZodType<string>, rule: string): z.ZodType<string[]> {
@@ -75,20 +83,50 @@ const port = z
   .min(1, "expected a port from 1 to 65535")
   .max(PORT_MAX, "expected a port from 1 to 65535");
 const boolean = z.boolean("expected true or false");
-const address = text("an IPv4 or IPv6 address", isGatewayAddress);
-const prefix = text(`a prefix with ${ENCODE_HOST_BITS_MIN} host bits or more`, isEncodeNet);
-const reference = text("a reference other than 0, such as 1 or 12-3456", isReference);
-const server = text("an IP address, with or without port", isServer);
-const domain = text("a domain name", (value) => value === "" || isDomain(value));
-const path = text("an absolute path", (value) => value.startsWith("/"));
-const optionalPath = text("an absolute path", (value) => value === "" || value.startsWith("/"));
+
+/** Patterns of text(). */
+const IPV4_PATTERN = "[0-9]{1,3}(\\.[0-9]{1,3}){3}";
+const IPV6_PATTERN = "[0-9a-fA-F]{0,4}(:[0-9a-fA-F.]*){2,8}";
+const ADDRESS_PATTERN = `${IPV4_PATTERN}|${IPV6_PATTERN}`;
+const PORT_PATTERN = "(:[0-9]{1,5})?";
+const SERVER_PATTERN = `(${IPV4_PATTERN}|\\[${IPV6_PATTERN}\\])${PORT_PATTERN}|${IPV6_PATTERN}`;
+const DOMAIN_PATTERN = "[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?";
+const NEW_ADDRESSES_PATTERN = "^(off|[0-9]{1,6}( [0-9]{1,6}){2})$";
+const PATH_PATTERN = "^/";
+const OPTIONAL_PATH_PATTERN = "^(/|$)";
+
+const address = text("an IPv4 or IPv6 address", isGatewayAddress, `^(${ADDRESS_PATTERN})$`);
+const prefix = text(
+  `a prefix with ${ENCODE_HOST_BITS_MIN} host bits or more`,
+  isEncodeNet,
+  `^((${IPV4_PATTERN})/1?[0-9]|(${IPV6_PATTERN})/1?[0-9]{1,2})$`,
+);
+const reference = text(
+  "a reference other than 0, such as 1 or 12-3456",
+  isReference,
+  "^([0-9]{1,64}|[0-9a-fA-F-]{2,64})$",
+);
+const server = text("an IP address, with or without port", isServer, `^(${SERVER_PATTERN})$`);
+const domain = text(
+  "a domain name",
+  (value) => value === "" || isDomain(value),
+  `^(${DOMAIN_PATTERN})?$`,
+);
+const path = text("an absolute path", (value) => value.startsWith("/"), PATH_PATTERN);
+const optionalPath = text(
+  "an absolute path",
+  (value) => value === "" || value.startsWith("/"),
+  OPTIONAL_PATH_PATTERN,
+);
 const gatewayName = text(
   "an IP address or a domain name",
   (value) => value === "" || parseIp(value) !== undefined || isDomain(value),
+  `^(${ADDRESS_PATTERN}|${DOMAIN_PATTERN})?$`,
 );
 const source = text(
   "an IP address or a domain name, with or without port",
   (value) => isServer(value) || /^[a-z0-9.-]+(:[0-9]{1,5})?$/i.test(value),
+  `^(${SERVER_PATTERN}|[A-Za-z0-9.-]+${PORT_PATTERN})$`,
 );
 
 const FILES: readonly Setting[] = [
@@ -201,7 +239,7 @@ const RESOLVER: readonly Setting[] = [
     flag: "listen",
     valueName: "ADDRESS,...",
     schema: list(
-      text("an IP address", (value) => parseIp(value) !== undefined),
+      text("an IP address", (value) => parseIp(value) !== undefined, `^(${ADDRESS_PATTERN})$`),
       "IP addresses",
     ),
     preset: [],
@@ -238,7 +276,8 @@ const RESOLVER: readonly Setting[] = [
     valueName: "LIMITS",
     schema: text(
       "'off' or three numbers: of each client a minute, of each gateway a second, in all a second",
-      (value) => /^(off|[0-9]{1,6}( [0-9]{1,6}){2})$/.test(value),
+      (value) => new RegExp(NEW_ADDRESSES_PATTERN).test(value),
+      NEW_ADDRESSES_PATTERN,
     ),
     preset: "60 10 100",
     reload: "yes",
@@ -264,7 +303,7 @@ const PUBLISH: readonly Setting[] = [
     section: "publish",
     key: "local",
     valueName: "DOMAIN",
-    schema: text("a domain name", isDomain),
+    schema: text("a domain name", isDomain, `^(${DOMAIN_PATTERN})$`),
     preset: "internal",
     reload: "yes",
     meaning: "local zone, in which the same hosts have their private addresses",
@@ -313,7 +352,11 @@ const PUBLISH: readonly Setting[] = [
     section: "publish",
     key: "update-server",
     valueName: "SERVER",
-    schema: text("an IP address, with or without port", (value) => value === "" || isServer(value)),
+    schema: text(
+      "an IP address, with or without port",
+      (value) => value === "" || isServer(value),
+      `^(${SERVER_PATTERN})?$`,
+    ),
     preset: "",
     presetText: "none: records are only printed",
     reload: "yes",
