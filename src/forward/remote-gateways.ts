@@ -60,6 +60,15 @@ export interface Route {
   readonly packetBytesMax: number;
 }
 
+/** A route as a packet would find it. */
+export interface RoutePreview extends Route {
+  /** No record yet: the packet would make one. */
+  readonly isNew: boolean;
+  readonly isVerified: boolean;
+  /** How the port is known. */
+  readonly portFrom: "heard" | "remembered" | "default";
+}
+
 interface UnverifiedSender {
   readonly port: number;
   readonly isAccepted: boolean;
@@ -90,6 +99,42 @@ export class RemoteGateways {
     }
     this.#options.table.stampSent(remote.entry, nowSeconds);
     return { port: remote.port, packetBytesMax: this.#options.table.packetBytesMax(remote.entry) };
+  }
+
+  /** What `routeTo` would answer; makes and changes nothing. */
+  previewRoute(context: IpAddress, nowSeconds: number): RoutePreview | undefined {
+    const { table, pathMtu, defaultPort } = this.#options;
+    const key = addressKey(context);
+    const remote = this.#records.get(key);
+    if (remote !== undefined) {
+      const { acceptedPort, port, entry, pathMtuAtSeconds } = remote;
+      const isOld = nowSeconds - pathMtuAtSeconds >= PATH_MTU_LIFE_SECONDS;
+      const isVerified = remote.isVerified || acceptedPort !== undefined;
+      return {
+        port: acceptedPort ?? port,
+        packetBytesMax: isOld ? bytesMaxOf(context, pathMtu(context)) : table.packetBytesMax(entry),
+        isNew: false,
+        isVerified,
+        portFrom: isVerified || port !== defaultPort ? "heard" : "default",
+      };
+    }
+    if (!table.hasRoom() && table.leastRecentlyUsed() === 0) return undefined;
+    const noted = this.#unverified.peek(key);
+    const remembered = this.#rememberedPorts.peek(key);
+    return {
+      port: noted?.port ?? remembered ?? defaultPort,
+      packetBytesMax: bytesMaxOf(context, pathMtu(context)),
+      isNew: true,
+      isVerified: noted?.isAccepted === true,
+      portFrom: noted ? "heard" : remembered === undefined ? "default" : "remembered",
+    };
+  }
+
+  /** What `noteDatagram` would answer; notes nothing. */
+  wouldProbe(address: IpAddress, port: number, nowSeconds: number): boolean {
+    const remote = this.#records.get(addressKey(address));
+    if (remote === undefined || port === remote.port || !remote.isVerified) return false;
+    return nowSeconds - this.#heard(remote) < PORT_SILENCE_SECONDS;
   }
 
   /** Entry of the shared table for a context; 0 when there is no record. */
@@ -230,12 +275,16 @@ export class RemoteGateways {
   }
 
   #setPathMtu(remote: RemoteGateway, mtu: number, nowSeconds: number): void {
-    const overhead = OUTER_OVERHEAD[remote.address.version];
     remote.pathMtuAtSeconds = nowSeconds;
-    this.#options.table.setPacketBytesMax(remote.entry, Math.min(65_535, mtu) - overhead);
+    this.#options.table.setPacketBytesMax(remote.entry, bytesMaxOf(remote.address, mtu));
   }
 
   #heard(remote: RemoteGateway): number {
     return Math.max(remote.heardSeconds, this.#options.table.lastReceivedSeconds(remote.entry));
   }
+}
+
+/** M: octets of a tunnel packet that fits a path MTU. */
+function bytesMaxOf({ version }: IpAddress, mtu: number): number {
+  return Math.min(65_535, mtu) - OUTER_OVERHEAD[version];
 }

@@ -43,6 +43,11 @@ export class ContextBook {
     return known ?? this.#make(key);
   }
 
+  /** Number of a context that has mappings; 0 for another one. */
+  peekNumber(bytes: Uint8Array, offset: number, length: number): number {
+    return this.#numbers.get(contextKey(bytes, offset, length)) ?? 0;
+  }
+
   /** Mappings of a context. */
   count(context: number): number {
     return this.#counts[context]!;
@@ -88,12 +93,34 @@ export class ContextBook {
     if (!this.#total.has(1000 * nowSeconds)) return "mapping-rate";
     if (!this.#takeToken(context, nowSeconds)) return "mapping-rate";
     this.#total.take(1000 * nowSeconds);
+    return this.#quotaOf(context, space);
+  }
+
+  /** `context` 0: one without mappings. */
+  #quotaOf(context: number, space: number): "ok" | "mapping-quota" {
     const share = Math.min(this.#limits.perContextMax, quarter(space));
     if (this.#outsideCounts[context]! >= share) return "mapping-quota";
     if (this.#contacted[context] === 0 && this.#uncontactedRecords >= Math.floor(space / 2)) {
       return "mapping-quota";
     }
     return "ok";
+  }
+
+  /** What `mayCreate` would say of a context, known or new; takes nothing. */
+  wouldCreate(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    space: number,
+    now: number,
+  ): QuotaVerdict {
+    const context = this.peekNumber(bytes, offset, length);
+    if (!this.#total.copy().has(1000 * now)) return "mapping-rate";
+    const rate = this.#limits.perContextRate;
+    const passed = Math.max(0, now - this.#filledSeconds[context]!);
+    const tokens = context === 0 ? rate : this.#tokens[context]! + passed * rate;
+    if (Math.min(rate, tokens) < 1) return "mapping-rate";
+    return this.#quotaOf(context, space);
   }
 
   /** May a resolver make one more mapping to this context (spec/mapper.md 3.6)? */

@@ -26,6 +26,7 @@ import type { Complaint, HostsRecord } from "./hosts-file.js";
 import { LocalHosts } from "./local-hosts.js";
 import { LocalMappings } from "./local-mappings.js";
 import { Owners } from "./owners.js";
+import { MapperPreview, type PreviewObserver } from "./preview.js";
 import { refusalOf } from "./publication-rules.js";
 import { Publications, publicationKey } from "./publications.js";
 import { KEY_CONTEXT, KEY_REFERENCE, RecordKey } from "./record-key.js";
@@ -157,6 +158,11 @@ export class Mapper implements AddressLookup {
   /** A peer (its encoded address) reached one of our hosts by `reference` (spec/mapper.md 3.8). */
   noteContact(host: IpAddress, encoded: IpAddress, reference: Reference): void {
     this.#local.noteContact(host, encoded, reference);
+  }
+
+  /** The same look-ups, which create and change nothing and tell `observe` what they found. */
+  preview(observe: PreviewObserver): MapperPreview {
+    return new MapperPreview(this.#core, this.#sweeper, observe);
   }
 
   // ---- resolvers and DNS agents

@@ -72,7 +72,8 @@ export function visitMappings(core: MapperCore, visit: MappingVisitor): void {
   }
 }
 
-function viewOf(core: MapperCore, number: number): MappingView {
+/** One mapping, by record number. */
+export function viewOf(core: MapperCore, number: number): MappingView {
   const { records, owners, nowSeconds } = core.parts;
   const { localVersion, tunnelVersion } = records.table.shape;
   const isRemote = records.kind(number) === KIND_REMOTE;

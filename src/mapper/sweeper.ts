@@ -58,6 +58,17 @@ export class Sweeper {
     return true;
   }
 
+  /** True when there is a value that `reclaim` could free; changes nothing. */
+  mayReclaim(kind: number, context: number, now: number): boolean {
+    const { records } = this.#core.parts;
+    for (let number = 1; number <= records.table.highest; number++) {
+      if (!records.isResting(number, now) || records.kind(number) !== kind) continue;
+      if (records.batches[number] !== 0) continue;
+      if (context === 0 || records.contexts[number] === context) return true;
+    }
+    return false;
+  }
+
   #visit(number: number, now: number): void {
     const { records, hosts } = this.#core.parts;
     const owner = records.owners[number]!;
