@@ -13,6 +13,8 @@
 
 import { assert } from "../base/assert.js";
 import { type AddressTableShape, addressTableBytes } from "./address-table-layout.js";
+import { CAPTURE_AREA_BYTES } from "./capture-area.js";
+import { captureRingBytes } from "./capture-ring.js";
 import { CONTROL_BLOCK_BYTES } from "./control-block.js";
 import { countersBytes } from "./counters.js";
 import { packetRingBytes } from "./packet-ring.js";
@@ -154,6 +156,8 @@ export interface ArenaOptions extends AddressTableShape {
 export interface LanePlan {
   readonly egressRingOffset: number;
   readonly ingressRingOffset: number;
+  readonly egressCaptureOffset: number;
+  readonly ingressCaptureOffset: number;
   readonly egressSlabOffset: number;
   readonly ingressSlabOffset: number;
 }
@@ -162,6 +166,7 @@ export interface LanePlan {
 export interface ArenaPlan {
   readonly options: ArenaOptions;
   readonly controlOffset: number;
+  readonly captureOffset: number;
   readonly countersOffset: number;
   /** Counter blocks: 0 main thread, then egress and ingress worker of each lane. */
   readonly counterWriters: number;
@@ -193,6 +198,7 @@ export function planArena(options: ArenaOptions): ArenaPlan {
     return offset;
   };
   const controlOffset = take(CONTROL_BLOCK_BYTES, CACHE_LINE_BYTES);
+  const captureOffset = take(CAPTURE_AREA_BYTES, CACHE_LINE_BYTES);
   const countersOffset = take(countersBytes(counterWriters), CACHE_LINE_BYTES);
   const peersOffset = take(peerTableBytes(options.peersMax), PAGE_BYTES);
   const trafficBytes = peerTrafficBytes(options.peersMax, counterWriters);
@@ -203,6 +209,7 @@ export function planArena(options: ArenaOptions): ArenaPlan {
   return {
     options,
     controlOffset,
+    captureOffset,
     countersOffset,
     counterWriters,
     peersOffset,
@@ -216,10 +223,13 @@ export function planArena(options: ArenaOptions): ArenaPlan {
 
 function planLane(ringBytes: number, take: (bytes: number, align: number) => number): LanePlan {
   const ring = packetRingBytes(ringBytes);
+  const capture = captureRingBytes(READ_PACKETS_MAX);
   const slab = slabLayout(0).endOffset;
   return {
     egressRingOffset: take(ring, PAGE_BYTES),
     ingressRingOffset: take(ring, PAGE_BYTES),
+    egressCaptureOffset: take(capture, PAGE_BYTES),
+    ingressCaptureOffset: take(capture, PAGE_BYTES),
     egressSlabOffset: take(slab, PAGE_BYTES),
     ingressSlabOffset: take(slab, PAGE_BYTES),
   };

@@ -3,7 +3,7 @@
  *
  * Layout, little-endian words: w0 time in mapper seconds; w1 sequence of the public address (odd
  * while it is written); w4-w7 public address (IPv4 in the first 4 bytes, rest zero; all zero: not
- * known); w16-w47 a set of bits, one for each hash of a local IPv6 destination behind a narrow path
+ * known); w8 generation of the capture (0: none; capture-area.ts); w16-w47 a set of bits, one for each hash of a local IPv6 destination behind a narrow path
  * (spec/tunnel.md 4.7): a worker hands over small packets to an address whose bit is set, which may
  * be one too many. Single writer: the main thread. A worker reads the time with one load and copies
  * the public address once per batch, under its sequence number.
@@ -21,6 +21,7 @@ export const CONTROL_BLOCK_BYTES = 4 * (WORD_NARROW + NARROW_WORDS);
 const WORD_NOW_SECONDS = 0;
 const WORD_SEQUENCE = 1;
 const WORD_PUBLIC_ADDRESS = 4;
+const WORD_CAPTURE = 8;
 const ADDRESS_WORDS = 4;
 
 /** A view of the control block; `baseOffset` is a multiple of 4. */
@@ -51,6 +52,16 @@ export class ControlBlock {
       Atomics.store(this.#words, WORD_PUBLIC_ADDRESS + word, view.getInt32(4 * word, true));
     }
     Atomics.add(this.#words, WORD_SEQUENCE, 1);
+  }
+
+  /** Number of the capture that runs, different for each one; 0 when there is none. */
+  captureGeneration(): number {
+    return Atomics.load(this.#words, WORD_CAPTURE);
+  }
+
+  /** Main thread: begins the capture whose order has been written, or ends it (0). */
+  setCaptureGeneration(generation: number): void {
+    Atomics.store(this.#words, WORD_CAPTURE, generation);
   }
 
   /** Main thread: replaces the set of IPv6 destinations behind a narrow path. */
