@@ -14,8 +14,19 @@ export interface Place {
   readonly column: number;
 }
 
+/** Where a value comes from. A place belongs to the file. */
+export type Origin =
+  | { readonly kind: "default" }
+  | { readonly kind: "flag"; readonly flag: string }
+  | { readonly kind: "file"; readonly file: string; readonly place: Place };
+
 export type ReadConfiguration =
-  | { readonly ok: true; readonly configuration: UpConfiguration }
+  | {
+      readonly ok: true;
+      readonly configuration: UpConfiguration;
+      /** Of every setting by its name `section.key`. */
+      readonly origins: ReadonlyMap<string, Origin>;
+    }
   | { readonly ok: false; readonly complaints: readonly string[] };
 
 /** What a configuration is made of. */
@@ -28,23 +39,55 @@ export interface ConfigurationInput {
   readonly flags: ReadonlyMap<string, string>;
 }
 
-type Values = Map<string, unknown>;
+/** What has been read so far; all maps by `section.key`. */
+interface Reading {
+  readonly values: Map<string, unknown>;
+  readonly origins: Map<string, Origin>;
+  readonly complaints: string[];
+}
 
 /** Reads and checks everything; reports all mistakes together. */
 export function readConfiguration(input: ConfigurationInput): ReadConfiguration {
   const complaints: string[] = [];
-  const values: Values = new Map(
-    SETTINGS.map((setting) => [nameOfSetting(setting), setting.preset]),
-  );
-  readFile(input, values, complaints);
-  readFlags(input.flags, values, complaints);
+  const reading: Reading = {
+    values: new Map(SETTINGS.map((setting) => [nameOfSetting(setting), setting.preset])),
+    origins: new Map(SETTINGS.map((setting) => [nameOfSetting(setting), { kind: "default" }])),
+    complaints,
+  };
+  readFile(input, reading);
+  readFlags(input.flags, reading);
+  const { values, origins } = reading;
   if (complaints.length > 0) return { ok: false, complaints };
   const configuration = assemble(values);
-  complaints.push(...contradictions(configuration).map((text) => `${input.file}: ${text}`));
-  return complaints.length > 0 ? { ok: false, complaints } : { ok: true, configuration };
+  for (const { names, text } of contradictions(configuration)) {
+    complaints.push(`${placeOfOne(names, origins, input.file)}: ${text}`);
+  }
+  if (complaints.length > 0) return { ok: false, complaints };
+  return { ok: true, configuration, origins };
 }
 
-function readFile({ file, text }: ConfigurationInput, values: Values, complaints: string[]): void {
+/** Where the first of these settings that is in the file stands there. */
+function placeOfOne(
+  names: readonly string[],
+  origins: ReadonlyMap<string, Origin>,
+  file: string,
+): string {
+  for (const name of names) {
+    const origin = origins.get(name);
+    if (origin?.kind === "file") return formatOrigin(origin);
+  }
+  return file;
+}
+
+/** `default`, `--flag` or `file:line:column`. */
+export function formatOrigin(origin: Origin): string {
+  if (origin.kind === "default") return "default";
+  if (origin.kind === "flag") return `--${origin.flag}`;
+  return `${origin.file}:${origin.place.line}:${origin.place.column}`;
+}
+
+function readFile({ file, text }: ConfigurationInput, reading: Reading): void {
+  const { complaints } = reading;
   let document: Record<string, unknown>;
   try {
     document = parse(text);
@@ -55,17 +98,15 @@ function readFile({ file, text }: ConfigurationInput, values: Values, complaints
     return;
   }
   const places = placesOf(text);
-  const at = (name: string): string => {
-    const { line, column } = places.get(name) ?? places.get(name.split(".")[0]!) ?? FIRST;
-    return `${file}:${line}:${column}: `;
+  const originOf = (name: string): Origin => {
+    const place = places.get(name) ?? places.get(name.split(".")[0]!) ?? FIRST;
+    return { kind: "file", file, place };
   };
   for (const [section, content] of Object.entries(document)) {
     const complaint = sectionComplaint(section, content);
-    if (complaint !== undefined) complaints.push(at(section) + complaint);
-    else
-      readSection(section, content as Record<string, unknown>, values, (name, text) => {
-        complaints.push(at(name) + text);
-      });
+    if (complaint !== undefined) {
+      complaints.push(`${formatOrigin(originOf(section))}: ${complaint}`);
+    } else readSection(section, content as Record<string, unknown>, originOf, reading);
   }
 }
 
@@ -88,35 +129,49 @@ function sectionComplaint(section: string, content: unknown): string | undefined
 function readSection(
   section: string,
   content: Readonly<Record<string, unknown>>,
-  values: Values,
-  complain: (name: string, text: string) => void,
+  originOf: (name: string) => Origin,
+  { values, origins, complaints }: Reading,
 ): void {
   const settings = SETTINGS.filter((setting) => setting.section === section);
   for (const [key, value] of Object.entries(content)) {
     const name = `${section}.${key}`;
+    const origin = originOf(name);
     const setting = settings.find((each) => each.key === key);
-    if (setting === undefined) {
-      const hint = meant(
-        key,
-        settings.map((each) => each.key),
-      );
-      complain(name, `Found the setting '${key}', which does not exist in [${section}]${hint}`);
-      continue;
+    const complaint =
+      setting === undefined ? unknownSetting(section, key) : wrongValue(setting, key, value);
+    if (complaint !== undefined) complaints.push(`${formatOrigin(origin)}: ${complaint}`);
+    else {
+      values.set(name, value);
+      origins.set(name, origin);
     }
-    const rule = ruleBroken(setting, value);
-    if (rule === undefined) values.set(name, value);
-    else complain(name, `Cannot use ${key} = ${inToml(value)}: ${rule}`);
   }
 }
 
-function readFlags(flags: ReadonlyMap<string, string>, values: Values, complaints: string[]): void {
+function unknownSetting(section: string, key: string): string {
+  const keys = SETTINGS.filter((each) => each.section === section).map((each) => each.key);
+  return `Found the setting '${key}', which does not exist in [${section}]${meant(key, keys)}`;
+}
+
+function wrongValue(setting: Setting, key: string, value: unknown): string | undefined {
+  const rule = ruleBroken(setting, value);
+  return rule === undefined ? undefined : `Cannot use ${key} = ${inToml(value)}: ${rule}`;
+}
+
+function readFlags(
+  flags: ReadonlyMap<string, string>,
+  { values, origins, complaints }: Reading,
+): void {
   for (const setting of SETTINGS) {
-    const found = setting.flag === undefined ? undefined : flags.get(setting.flag);
-    if (found === undefined) continue;
+    const { flag } = setting;
+    const found = flag === undefined ? undefined : flags.get(flag);
+    if (flag === undefined || found === undefined) continue;
     const value = fromFlag(setting, found);
     const rule = ruleBroken(setting, value);
-    if (rule === undefined) values.set(nameOfSetting(setting), value);
-    else complaints.push(`Cannot use --${setting.flag} ${found}: ${rule}`);
+    if (rule !== undefined) complaints.push(`Cannot use --${flag} ${found}: ${rule}`);
+    else {
+      values.set(nameOfSetting(setting), value);
+      origins.set(nameOfSetting(setting), { kind: "flag", flag });
+    }
   }
 }
 
@@ -141,7 +196,7 @@ function inToml(value: unknown): string {
   return typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value));
 }
 
-function assemble(values: Values): UpConfiguration {
+function assemble(values: ReadonlyMap<string, unknown>): UpConfiguration {
   const sections: Record<string, Record<string, unknown>> = {};
   for (const setting of SETTINGS) {
     sections[setting.section] ??= {};
@@ -151,27 +206,46 @@ function assemble(values: Values): UpConfiguration {
 }
 
 /** Values that are right by themselves and cannot stand together. */
-function contradictions({ gateway, resolver, publish }: UpConfiguration): string[] {
-  const found: string[] = [];
+function contradictions({
+  gateway,
+  resolver,
+  publish,
+}: UpConfiguration): readonly { readonly names: readonly string[]; readonly text: string }[] {
+  const found: { names: readonly string[]; text: string }[] = [];
+  const add = (names: readonly string[], text: string) => found.push({ names, text });
   const bind = parseIp(gateway.bind)!;
   const own = gateway.public === "" ? undefined : parseIp(gateway.public)!;
   if (own !== undefined && own.version !== bind.version) {
-    found.push(
+    add(
+      ["gateway.bind", "gateway.public"],
       `gateway.bind is IPv${bind.version} and gateway.public IPv${own.version}, ` +
         "expected one version: that of the tunnel",
     );
   }
   if (publish.domain !== "" && own === undefined && publish.gateway === "") {
-    found.push("publish.domain needs gateway.public: others could not reach what is published");
+    add(
+      ["publish.domain"],
+      "publish.domain needs gateway.public: others could not reach what is published",
+    );
   }
   if (publish.domain !== "" && publish.domain === publish.local) {
-    found.push("publish.domain and publish.local are equal, expected two zones");
+    add(
+      ["publish.local", "publish.domain"],
+      "publish.domain and publish.local are equal, expected two zones",
+    );
   }
   if (publish["update-server"] !== "" && publish["tsig-key"] === "") {
-    found.push("publish.update-server needs publish.tsig-key: updates are always signed");
+    add(
+      ["publish.update-server"],
+      "publish.update-server needs publish.tsig-key: updates are always signed",
+    );
   }
-  const isSelf = resolver.upstream.some((text) => resolver.listen.includes(text));
-  if (isSelf) found.push("resolver.upstream names an address of resolver.listen, a circle");
+  if (resolver.upstream.some((text) => resolver.listen.includes(text))) {
+    add(
+      ["resolver.upstream", "resolver.listen"],
+      "resolver.upstream names an address of resolver.listen, a circle",
+    );
+  }
   return found;
 }
 

@@ -2,7 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changedSettings, readConfiguration } from "../../../src/control/config/read.js";
+import {
+  changedSettings,
+  formatOrigin,
+  readConfiguration,
+} from "../../../src/control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../../../src/control/config/settings.js";
 
 function read(text: string, flags: Readonly<Record<string, string>> = {}) {
@@ -98,7 +102,22 @@ test("values that contradict each other are refused", () => {
   const unsigned = complaints('[publish]\nupdate-server = "192.0.2.1"\n');
   assert.match(unsigned[0]!, /needs publish\.tsig-key/);
   const circle = complaints('[resolver]\nlisten = ["10.0.0.1"]\nupstream = ["10.0.0.1"]\n');
-  assert.match(circle[0]!, /a circle/);
+  assert.match(circle[0]!, /^x\.toml:3:1: .* a circle/);
+  assert.match(complaints("", { public: "::1", bind: "0.0.0.0" })[0]!, /^Cannot use --public ::1/);
+  assert.match(complaints("", { public: "2001:db8::1" })[0]!, /^x\.toml: gateway\.bind is IPv4/);
+});
+
+test("every value has its origin: default, flag, or its place in the file", () => {
+  const result = read('[gateway]\nport = 1046\nbind = "::"\n\nencode-net="fd00:1::/64"\n', {
+    bind: "2001:db8::1",
+  });
+  assert.ok(result.ok);
+  const { origins } = result;
+  assert.equal(origins.size, SETTINGS.length);
+  assert.equal(formatOrigin(origins.get("gateway.port")!), "x.toml:2:1");
+  assert.equal(formatOrigin(origins.get("gateway.encode-net")!), "x.toml:5:1");
+  assert.equal(formatOrigin(origins.get("gateway.bind")!), "--bind");
+  assert.equal(formatOrigin(origins.get("resolver.port")!), "default");
 });
 
 test("settings that differ are listed with their way of reload", () => {
