@@ -8,13 +8,13 @@
 
 import type { IpAddress } from "../base/ip.js";
 import { type RandomSource, randomBelow } from "../base/random.js";
-import { Delivery } from "./delivery.js";
+import { Delivery, type DeliveryCounts } from "./delivery.js";
 import { fetchersOf } from "./fetchers.js";
 import type { KeyRing } from "./key-file.js";
 import { readReply } from "./mapper-publication.js";
 import { handleNotify } from "./notify.js";
 import type { AgentWorld, MapperLink } from "./ports.js";
-import { Source, type SourceSettings } from "./source.js";
+import { Source, type SourceSettings, type TransferCounts } from "./source.js";
 import type { SourceSpec } from "./source-spec.js";
 
 /** spec/dns-agent.md 8.5: 1, 2, 4, ... 10 s. */
@@ -37,6 +37,15 @@ export interface SourceStatus {
   readonly hostCount: number | undefined;
   /** The mapper has acknowledged the whole set. */
   readonly isComplete: boolean;
+}
+
+/** What has happened to one source since the start, for metrics. */
+export interface SourceCounts extends SourceStatus {
+  /** Seconds since 1970 when a server last confirmed its content. */
+  readonly confirmedAtSeconds: number | undefined;
+  readonly serial: number | undefined;
+  readonly transfers: Readonly<TransferCounts>;
+  readonly deliveries: Readonly<DeliveryCounts>;
 }
 
 /** An agent. */
@@ -94,6 +103,17 @@ export class Agent {
       name: spec.name,
       hostCount: delivery.set?.records.length,
       isComplete: delivery.isComplete,
+    }));
+  }
+
+  counts(): SourceCounts[] {
+    const states = this.status();
+    return this.#sources.map(({ confirmedAtSeconds, serial, transfers, delivery }, index) => ({
+      ...states[index]!,
+      confirmedAtSeconds,
+      serial,
+      transfers,
+      deliveries: delivery.counts,
     }));
   }
 

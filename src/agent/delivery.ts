@@ -55,10 +55,21 @@ interface Packet {
   cancelExpiry: () => void;
 }
 
+/** Messages since the start. */
+export interface DeliveryCounts {
+  sent: number;
+  acknowledged: number;
+  /** The mapper has another set. */
+  refused: number;
+  /** No answer in time. */
+  lost: number;
+}
+
 const NOTHING = () => {};
 
 /** One source's set on its way to the mapper. */
 export class Delivery {
+  readonly counts: DeliveryCounts = { sent: 0, acknowledged: 0, refused: 0, lost: 0 };
   readonly #parts: DeliveryParts;
   #set: HostSet | undefined;
   #hashText = "";
@@ -144,6 +155,7 @@ export class Delivery {
     } else if (reply.kind === "hash-ack") {
       if (!isCurrent) return;
       this.#cancelReply();
+      this.counts.acknowledged++;
       this.#nacksInRow = 0;
       this.#lossesInRow = 0;
     } else this.#refused();
@@ -188,7 +200,10 @@ export class Delivery {
     const { hash } = this.#set!;
     this.#inFlightCount++;
     packet.cancelExpiry = timers.after(EXPIRE_MS, () => this.#expired(packet));
-    if (send(buildHostData(publisher, nextId(), packet.batch, hash, packet.records))) return true;
+    if (send(buildHostData(publisher, nextId(), packet.batch, hash, packet.records))) {
+      this.counts.sent++;
+      return true;
+    }
     if (packet.batch !== 0) this.#renew(packet);
     return false;
   }
@@ -198,6 +213,7 @@ export class Delivery {
     if (packet === undefined) return;
     this.#renew(packet);
     packet.isAcked = true;
+    this.counts.acknowledged++;
     this.#openCount--;
     this.#lossesInRow = 0;
     if (this.#openCount > 0) {
@@ -225,6 +241,7 @@ export class Delivery {
   }
 
   #lost(what: string): void {
+    this.counts.lost++;
     const { log, name } = this.#parts;
     log.warning(`${name}: ${what} was not acknowledged, sending again`);
     if (++this.#lossesInRow !== LOSSES_TO_EXPLAIN) return;
@@ -232,6 +249,7 @@ export class Delivery {
   }
 
   #refused(): void {
+    this.counts.refused++;
     this.#cancelReply();
     const { log, name } = this.#parts;
     if (++this.#nacksInRow >= NACKS_TO_WARN) {
@@ -261,6 +279,7 @@ export class Delivery {
     const { publisher, timers, nextId, send } = this.#parts;
     const { records, hash } = this.#set!;
     if (!send(buildHostHash(publisher, nextId(), records.length, hash))) return;
+    this.counts.sent++;
     this.#cancelReply = timers.after(EXPIRE_MS, () => {
       if (!this.#isConnected || !this.isComplete) return;
       this.#lost("the announcement");

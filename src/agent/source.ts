@@ -31,6 +31,13 @@ export interface SourceSettings {
   readonly ownGateway: IpAddress | undefined;
 }
 
+/** Answers of the servers since the start. */
+export interface TransferCounts {
+  content: number;
+  unchanged: number;
+  failed: number;
+}
+
 /** State of one place that content comes from. */
 interface Place {
   readonly fetcher: Fetcher;
@@ -46,10 +53,12 @@ interface Place {
 export class Source {
   readonly spec: SourceSpec;
   readonly delivery: Delivery;
+  readonly transfers: TransferCounts = { content: 0, unchanged: 0, failed: 0 };
   readonly #settings: SourceSettings;
   readonly #world: AgentWorld;
   readonly #places: readonly Place[];
   readonly #lookup: HostLookup;
+  #confirmedAtSeconds: number | undefined;
   #disagreementAtMs: number | undefined;
   #isEvaluating = false;
   #isEvaluationAsked = false;
@@ -83,6 +92,17 @@ export class Source {
 
   get fetchers(): readonly Fetcher[] {
     return this.#places.map(({ fetcher }) => fetcher);
+  }
+
+  /** Seconds since 1970 when a server last confirmed its content; undefined: never. */
+  get confirmedAtSeconds(): number | undefined {
+    return this.#confirmedAtSeconds;
+  }
+
+  /** The highest serial that a server has shown. */
+  get serial(): number | undefined {
+    const serials = this.#places.flatMap(({ serial }) => serial ?? []);
+    return serials.length === 0 ? undefined : Math.max(...serials);
   }
 
   start(): void {
@@ -120,10 +140,12 @@ export class Source {
   #onResult(index: number, result: FetchResult): void {
     const place = this.#places[index]!;
     place.hasVoted = true;
+    this.transfers[result.kind]++;
     if (result.kind === "failed") this.#failed(place, result.reason);
     else {
       place.lastFailure = undefined;
       place.confirmedAtMs = this.#world.clock.monotonicMs();
+      this.#confirmedAtSeconds = this.#world.clock.unixSeconds();
       if (result.kind === "content") this.#content(place, result);
       this.delivery.start();
     }

@@ -36,6 +36,8 @@ export interface MapperCounters {
   recovered: number;
   reclaimed: number;
   refreshed: number;
+  /** Batches of changes that the store has, and those that it refused. */
+  storeCommits: number;
   storeFailures: number;
   refused: Map<DropReason, number>;
 }
@@ -65,6 +67,7 @@ export class MapperCore {
     recovered: 0,
     reclaimed: 0,
     refreshed: 0,
+    storeCommits: 0,
     storeFailures: 0,
     refused: new Map(),
   };
@@ -177,6 +180,7 @@ export class MapperCore {
   committed(token: number): void {
     const { records, hosts, nowSeconds } = this.parts;
     records.changes.committed(token);
+    this.counters.storeCommits++;
     for (const number of this.#take(token)) {
       records.batches[number] = 0;
       if (!records.isHidden(number)) continue;

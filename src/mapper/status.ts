@@ -29,6 +29,7 @@ export interface MapperStatistics {
   readonly expired: number;
   readonly recovered: number;
   readonly reclaimed: number;
+  readonly storeCommits: number;
   readonly storeFailures: number;
   readonly refused: ReadonlyMap<DropReason, number>;
 }

@@ -3,6 +3,7 @@
  * outlive the site, because there is one for each path in the process (spec/resolver.md 1.8).
  */
 
+import type { MetricsRegistry } from "../control/metrics/registry.js";
 import { MapperClient } from "../dns/mapper-client.js";
 import type { Clock, Environment, MapperPort, Timers } from "../dns/ports.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
@@ -12,7 +13,6 @@ import { mapperTransport } from "../platform/mapper-connection.js";
 import { systemRandom } from "../platform/random.js";
 import type { Reactor } from "../platform/reactor.js";
 import type { ProgramLog } from "./dns-log.js";
-import type { MetricsRegistry } from "./dns-metrics.js";
 import { UpstreamClients } from "./dns-upstreams.js";
 
 const clock: Clock = { monotonicMs, unixMs: wallClockMs };

@@ -5,6 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { MetricsRegistry } from "../control/metrics/registry.js";
 import { type Configuration, readConfiguration } from "../dns/configuration.js";
 import { ProblemList } from "../dns/corefile/parser.js";
 import { formatProblem, type Problem } from "../dns/corefile/structure.js";
@@ -28,7 +29,6 @@ import { DnsWorld } from "./dns-environment.js";
 import type { DnsFlags } from "./dns-flags.js";
 import { DnsListening, describeEndpoint } from "./dns-listening.js";
 import type { ProgramLog } from "./dns-log.js";
-import { MetricsRegistry } from "./dns-metrics.js";
 import { selfProblems } from "./dns-self-check.js";
 import { becomeUser } from "./dns-user.js";
 
@@ -67,7 +67,7 @@ export class DnsService {
   readonly #log: ProgramLog;
   readonly #readCorefile: () => Promise<CorefileText>;
   readonly #world: DnsWorld;
-  readonly #metrics = new MetricsRegistry();
+  readonly #metrics = new MetricsRegistry("resolver");
   readonly #filter = new SourceFilter();
   readonly #server: DnsServer;
   readonly #responseRate: ResponseRate;
@@ -358,7 +358,6 @@ export class DnsService {
     metrics.total("ipref_dns_limited_total", { action: "dropped" }, dropped);
     metrics.gauge("ipref_dns_tcp_connections", {}, this.#listening.connectionLimits.count);
     metrics.gauge("ipref_dns_queries_in_flight", {}, this.#server.inFlight);
-    metrics.gauge("process_resident_memory_bytes", {}, process.memoryUsage.rss());
   }
 }
 

@@ -72,6 +72,12 @@ class PacketRing {
   }
 }
 
+/** Octets that wait in the ring at `baseOffset`; any thread may ask. */
+export function ringUsedBytes(memory: ArrayBufferLike, baseOffset: number): number {
+  const words = new Int32Array(memory, baseOffset, CONTROL_BYTES / 4);
+  return (Atomics.load(words, WORD_WRITTEN) - Atomics.load(words, WORD_TAKEN)) >>> 0;
+}
+
 /** The worker's end. */
 export class PacketRingProducer extends PacketRing {
   #written: number;
