@@ -22,10 +22,17 @@ export interface CommandEntry {
   readonly load: () => Promise<CommandModule>;
 }
 
+const SETUP = "Set up:";
 const RUN = "Run the system:";
 const PUBLISH = "Publish hosts:";
 
 export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "config",
+    group: SETUP,
+    description: "check or show the configuration, or print its schema for editors",
+    load: () => import("./setup/config.js"),
+  },
   {
     name: "up",
     group: RUN,

@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { type Command, Option } from "commander";
-import { readConfiguration } from "../control/config/read.js";
+import { type ReadConfiguration, readConfiguration } from "../control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
 import { newCommand, parseArguments } from "./command-line.js";
 import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK } from "./exit-status.js";
@@ -57,6 +57,14 @@ export function loadConfiguration(
   config: string | undefined,
   flags: ReadonlyMap<string, string>,
 ): UpConfiguration {
+  return readConfigurationFile(config, flags).configuration;
+}
+
+/** The same with the origin of each value. */
+export function readConfigurationFile(
+  config: string | undefined,
+  flags: ReadonlyMap<string, string>,
+): Extract<ReadConfiguration, { ok: true }> {
   const file = config ?? CONFIGURATION_FILE;
   let text = "";
   if (config !== undefined || existsSync(file)) {
@@ -69,7 +77,7 @@ export function loadConfiguration(
   }
   const read = readConfiguration({ file, text, flags });
   if (!read.ok) throw new ConfigurationRefused(read.complaints);
-  return read.configuration;
+  return read;
 }
 
 /** The command with its options. */

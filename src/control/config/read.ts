@@ -4,7 +4,7 @@
  */
 
 import { parse, TomlError } from "smol-toml";
-import { parseIp, parsePrefix } from "../../base/ip.js";
+import { isUnspecified, parseIp, parsePrefix, prefixContains } from "../../base/ip.js";
 import { nearestWord } from "../go-flags.js";
 import { nameOfSetting, SETTINGS, type Setting, type UpConfiguration } from "./settings.js";
 
@@ -238,6 +238,21 @@ function contradictions({
     add(
       ["publish.update-server"],
       "publish.update-server needs publish.tsig-key: updates are always signed",
+    );
+  }
+  const encodeNet = parsePrefix(gateway["encode-net"])!;
+  for (const [name, value] of [
+    ["gateway.bind", gateway.bind],
+    ["gateway.public", gateway.public],
+    ...resolver.upstream.map((server) => ["resolver.upstream", server] as const),
+  ] as const) {
+    const address = parseIp(value);
+    if (address === undefined || isUnspecified(address)) continue;
+    if (!prefixContains(encodeNet, address)) continue;
+    add(
+      [name, "gateway.encode-net"],
+      `${name} ${value} is inside of gateway.encode-net ${gateway["encode-net"]}, expected an ` +
+        "encode net without any real address",
     );
   }
   if (resolver.upstream.some((text) => resolver.listen.includes(text))) {

@@ -103,6 +103,10 @@ test("values that contradict each other are refused", () => {
   assert.match(unsigned[0]!, /needs publish\.tsig-key/);
   const circle = complaints('[resolver]\nlisten = ["10.0.0.1"]\nupstream = ["10.0.0.1"]\n');
   assert.match(circle[0]!, /^x\.toml:3:1: .* a circle/);
+  const inside = complaints('[gateway]\nencode-net = "10.0.0.0/8"\nbind = "10.1.0.2"\n');
+  assert.match(inside[0]!, /^x\.toml:3:1: gateway\.bind 10\.1\.0\.2 is inside of/);
+  const upstream = complaints('[resolver]\nupstream = ["9.9.9.9", "10.240.0.53"]\n');
+  assert.match(upstream[0]!, /^x\.toml:2:1: resolver\.upstream 10\.240\.0\.53 is inside of/);
   assert.match(complaints("", { public: "::1", bind: "0.0.0.0" })[0]!, /^Cannot use --public ::1/);
   assert.match(complaints("", { public: "2001:db8::1" })[0]!, /^x\.toml: gateway\.bind is IPv4/);
 });
