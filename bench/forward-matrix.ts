@@ -10,7 +10,9 @@ import { gatewayProgramExists, repositoryRoot } from "../src/programs/demo/gatew
 import { sleep } from "../src/programs/demo/namespaces.js";
 import type { IpVersion } from "../src/programs/demo/network.js";
 import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
+import { FLOOD_KINDS } from "./flood.js";
 import { MEASURES, type MeasureKey, refuse } from "./forward.js";
+import { measureFloods } from "./forward-floods.js";
 import {
   buildLab,
   iperf,
@@ -27,7 +29,6 @@ import type { BenchOptions } from "./main.js";
 import { plotSvg } from "./plot.js";
 
 const WAYS: readonly Way[] = ["gateway", "plain"];
-const FLOOD = fileURLToPath(new URL("./flood.js", import.meta.url));
 const FILL = fileURLToPath(new URL("./mapper-restore.js", import.meta.url));
 
 /** A network and how its packets are called. */
@@ -112,7 +113,12 @@ async function measureIpv4(lab: Lab, shape: Shape, say: (line: string) => void) 
   say(`resident memory: ${residentMb.join(" + ")} MB`);
   const flows = await measureFlows(lab, shape, say);
   const loads = await measureLoads(lab, shape, ipv4.gateway!.tcp, say);
-  const floods = await measureFloods(lab, shape, say);
+  say(
+    "TCP of one host while another host of its site floods, of the same with the flood discarded",
+  );
+  const rounds = Math.min(shape.runs, 3);
+  const kinds = FLOOD_KINDS;
+  const floods = await measureFloods(lab, { rounds, seconds: shape.seconds, kinds }, say);
   return { ipv4, roundTripIdleMs, roundTripLoadedMs, residentMb, flows, loads, floods };
 }
 
@@ -202,48 +208,6 @@ async function measureLoads(
     const gbps = (await load)?.value ?? 0;
     say(`load ${gbps.toFixed(2)} Gb/s: round trip p50 ${p50.toFixed(3)}, p99 ${p99.toFixed(3)} ms`);
     result.push({ share, gbps, p50, p99 });
-  }
-  return result;
-}
-
-/** Kinds of floods; each beside the same packets routed into nothing. */
-const FLOODS = [
-  { kind: "unknown", toGateway: (_target: string) => "10.250.7.5" },
-  { kind: "fragments", toGateway: (target: string) => target },
-  { kind: "echo", toGateway: (target: string) => target },
-] as const;
-/** A network that the site's router discards. */
-const NOWHERE = { net: "10.99.0.0/16", address: "10.99.0.5" } as const;
-
-/** One TCP stream of the first host while the second host floods the slow path. */
-async function measureFloods(lab: Lab, { runs }: Shape, say: (line: string) => void) {
-  const [site] = lab.network.sites;
-  const { namespaces } = lab.network;
-  const flooder = site.hosts[1]!.namespace;
-  await namespaces.exec(site.gatewayNamespace, "ip", ["route", "add", "blackhole", NOWHERE.net]);
-  const seconds = 2;
-  const under = async (kind: string, target: string): Promise<number> => {
-    const args = [FLOOD, kind, target, String(seconds + 1)];
-    const flood = namespaces.exec(flooder, process.execPath, args, { timeoutMs: 20_000 });
-    await sleep(500);
-    const { value } = await iperf(lab, "gateway", "Gb/s", [], seconds);
-    await flood;
-    return value;
-  };
-  const result: { kind: string; flooded: number; alone: number }[] = [];
-  for (const { kind, toGateway } of FLOODS) {
-    const samples: { flooded: number[]; alone: number[] } = { flooded: [], alone: [] };
-    for (let round = 0; round < Math.min(runs, 3); round++) {
-      samples.alone.push(await under(kind === "echo" ? "fragments" : kind, NOWHERE.address));
-      samples.flooded.push(await under(kind, toGateway(lab.targets.gateway)));
-    }
-    const point = { kind, flooded: median(samples.flooded), alone: median(samples.alone) };
-    const share = ((100 * point.flooded) / point.alone).toFixed(0);
-    say(
-      `flood of ${kind}: ${point.flooded.toFixed(2)} Gb/s, ${share} % of ` +
-        `${point.alone.toFixed(2)} with the same packets discarded by the router`,
-    );
-    result.push(point);
   }
   return result;
 }
