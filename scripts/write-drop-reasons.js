@@ -1,5 +1,5 @@
 /**
- * Writes docs/DROP-REASONS.md from the list in src/base/drop-reason.ts. Build first.
+ * Writes docs/DROP-REASONS.md from src/base/drop-reason.ts and drop-advice.ts. Build first.
  *
  *   node scripts/write-drop-reasons.js            writes the page
  *   node scripts/write-drop-reasons.js --check    exit 1 when the page is not current
@@ -7,6 +7,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { dropAdvice } from "../dist/src/base/drop-advice.js";
 import { DROP_REASONS } from "../dist/src/base/drop-reason.js";
 
 const PAGE = fileURLToPath(new URL("../docs/DROP-REASONS.md", import.meta.url));
@@ -25,14 +26,20 @@ function page() {
   const parts = SECTIONS.map(([title, pattern]) => {
     const chosen = [...rest].filter(({ name }) => pattern.test(name));
     for (const reason of chosen) rest.delete(reason);
-    const rows = chosen.map(({ name, meaning }) => `| \`${name}\` | ${meaning} |`);
-    return `## ${title}\n\n| Reason | Meaning |\n|---|---|\n${rows.join("\n")}\n`;
+    const rows = chosen.map(({ name, meaning }) => {
+      const { causes, fix } = dropAdvice(name);
+      return `| \`${name}\` | ${meaning} | ${causes} | ${fix} |`;
+    });
+    const head = "| Reason | Meaning | Usual causes | What to do |\n|---|---|---|---|";
+    return `## ${title}\n\n${head}\n${rows.join("\n")}\n`;
   });
   return `# Drop reasons
 
 Every packet that the gateway does not forward is counted under one of these names. No packet makes
 a log line of its own. Numbers inside the program may change between releases; names do not.
-The page is made from \`src/base/drop-reason.ts\` by \`scripts/write-drop-reasons.js\`.
+\`ipref explain --drop REASON\` prints one line of this page, and \`ipref explain SOURCE DESTINATION\`
+says whether a packet would be dropped, and why. The page is made from \`src/base/drop-reason.ts\` and
+\`drop-advice.ts\` by \`scripts/write-drop-reasons.js\`.
 
 ${parts.join("\n")}`;
 }
