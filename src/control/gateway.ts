@@ -14,6 +14,7 @@ import { CleanUp } from "./clean-up.js";
 import type { GatewaySettings } from "./gateway-flags.js";
 import { HostsLoader } from "./hosts-loader.js";
 import { type ForwardingFacts, gatewayRoutes } from "./inspection/gateway-routes.js";
+import { RateSampler } from "./inspection/rates.js";
 import type { Log } from "./log.js";
 import { startMapperSocket } from "./mapper-socket.js";
 import { mssMax, ownEncodedAddress, PacketDesk } from "./packet-desk.js";
@@ -68,9 +69,9 @@ export async function startGateway(
     const stage = openMapper(settings, machine, log, cleanUp, fail);
     const hosts = startHosts(stage);
     const forwarding = settings.isDevmode ? undefined : await startForwarding(stage);
-    startTick(stage, forwarding?.desk);
+    const rates = startTick(stage, forwarding?.desk);
     startSocket(stage);
-    await startControl(stage, forwarding);
+    await startControl(stage, forwarding, rates);
     describe(stage);
     return {
       failure,
@@ -240,8 +241,12 @@ function findInterfaceMtu(settings: GatewaySettings, machine: Machine, log: Log)
   return INTERFACE_MTU_DEFAULT;
 }
 
-function startTick(stage: Stage, desk: PacketDesk | undefined): void {
+/** The clock of the tables and all that is done once a second; the samples that it takes. */
+function startTick(stage: Stage, desk: PacketDesk | undefined): RateSampler {
   const { machine, cleanUp, shared, mapper, nowSeconds, log } = stage;
+  const { totals, peerTotals } = shared;
+  const peers = () => desk?.remoteGateways() ?? [];
+  const rates = new RateSampler({ totals, peerTotals, peers });
   let isTold = false;
   /** A worker may find out later that the device refuses what the socket has taken. */
   const tellRefusedGroups = (): void => {
@@ -254,11 +259,13 @@ function startTick(stage: Stage, desk: PacketDesk | undefined): void {
     shared.control.setNowSeconds(now);
     mapper.sweep();
     desk?.housekeeping();
+    rates.tick(machine.monotonicMs());
     tellRefusedGroups();
     log.flush();
     log.tick("timer", `tick ${now}`);
   });
   cleanUp.add(() => timer.close());
+  return rates;
 }
 
 function startSocket(stage: Stage): void {
@@ -269,7 +276,11 @@ function startSocket(stage: Stage): void {
 }
 
 /** The control socket; a gateway that cannot have it forwards all the same. */
-async function startControl(stage: Stage, forwarding: Forwarded | undefined): Promise<void> {
+async function startControl(
+  stage: Stage,
+  forwarding: Forwarded | undefined,
+  rates: RateSampler,
+): Promise<void> {
   const { settings, machine, log, mapper, shared, nowSeconds, cleanUp } = stage;
   const { controlSocket: path, controlGroup } = settings;
   if (path === undefined) return;
@@ -277,6 +288,7 @@ async function startControl(stage: Stage, forwarding: Forwarded | undefined): Pr
     ...{ settings, shared, mapper, log, machine, nowSeconds },
     desk: forwarding?.desk,
     facts: forwarding?.facts,
+    rates,
     startedMs: machine.wallClockMs(),
   });
   try {

@@ -103,6 +103,11 @@ export class PacketDesk {
     this.#slowPath.refuseWaiting();
   }
 
+  /** How many remote gateways local hosts send to. */
+  get remoteGatewayCount(): number {
+    return this.#remotes.size;
+  }
+
   /** Remote gateways that local hosts send to. */
   remoteGateways(): ReturnType<RemoteGateways["list"]> {
     return this.#remotes.list();

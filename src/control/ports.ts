@@ -131,6 +131,10 @@ export type FileText =
 
 /** The machine. Calls that fail throw an error whose message is one sentence for people. */
 export interface Machine {
+  /** Version of the program. */
+  readonly version: string;
+  /** The kernel that forwarding workers run. */
+  readonly kernel: "wasm" | "ts";
   readonly random: RandomSource;
   /** Monotonic clock in milliseconds, with fractions. */
   monotonicMs(): number;

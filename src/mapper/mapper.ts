@@ -25,6 +25,14 @@ import { EventLimiter } from "./event-limiter.js";
 import type { Complaint, HostsRecord } from "./hosts-file.js";
 import { LocalHosts } from "./local-hosts.js";
 import { LocalMappings } from "./local-mappings.js";
+import {
+  countMappings,
+  type FoundMapping,
+  findMappings,
+  type MappingCounts,
+  type MappingQuery,
+  type RecordRange,
+} from "./mapping-query.js";
 import { Owners } from "./owners.js";
 import { MapperPreview, type PreviewObserver } from "./preview.js";
 import { refusalOf } from "./publication-rules.js";
@@ -84,6 +92,7 @@ export class Mapper implements AddressLookup {
   readonly #localBytes: number;
   readonly #contextBytes: number;
   #metaSeconds = 0;
+  #isStoreFailing = false;
   #lastRefusal: DropReason = "tunnel-reference-unknown";
 
   constructor(options: MapperOptions) {
@@ -291,12 +300,14 @@ export class Mapper implements AddressLookup {
 
   /** The batch is in the store for good. */
   committed(token: number): void {
+    this.#isStoreFailing = false;
     this.#core.committed(token);
     this.#options.onSettled(token, true);
   }
 
   /** The store refused the batch; it is as if the batch had not been tried. */
   failed(token: number, reason: string): void {
+    this.#isStoreFailing = true;
     this.#core.failed(token);
     const text = `New mappings cannot be stored: ${reason}`;
     this.#options.onEvent({ level: "error", kind: "store-failed", text });
@@ -317,6 +328,11 @@ export class Mapper implements AddressLookup {
 
   // ---- status
 
+  /** The store refused the last batch. */
+  get isStoreFailing(): boolean {
+    return this.#isStoreFailing;
+  }
+
   statistics(): MapperStatistics {
     return statisticsOf(this.#core);
   }
@@ -328,6 +344,20 @@ export class Mapper implements AddressLookup {
   /** Calls `visit` for each mapping, published ones included. */
   forEachMapping(visit: MappingVisitor): void {
     visitMappings(this.#core, visit);
+  }
+
+  /** Visits the fitting mappings of a part of the records; see mapping-query.ts. */
+  findMappings(
+    range: RecordRange,
+    query: MappingQuery,
+    visit: (mapping: FoundMapping) => void,
+  ): number {
+    return findMappings(this.#core, range, query, visit);
+  }
+
+  /** Counts the mappings of a part of the records; see mapping-query.ts. */
+  countMappings(range: Omit<RecordRange, "foundMax">, counts: MappingCounts): number {
+    return countMappings(this.#core, range, counts);
   }
 
   #putMeta(): void {

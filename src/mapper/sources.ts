@@ -35,6 +35,10 @@ export interface SourceStatus {
   readonly isLoading: boolean;
   readonly isStale: boolean;
   readonly lastHeardSeconds: number;
+  /** Last message with records, mapper seconds; 0 before the first. */
+  readonly lastDataSeconds: number;
+  /** A connection delivers it. */
+  readonly isConnected: boolean;
 }
 
 interface Parts {
@@ -85,6 +89,8 @@ export class Sources {
       isLoading: source.previous.size > 0,
       isStale: source.isStale,
       lastHeardSeconds: source.lastHeardSeconds,
+      lastDataSeconds: source.lastDataSeconds,
+      isConnected: source.connection !== 0,
     }));
   }
 

@@ -26,6 +26,7 @@ import { openTun } from "../platform/tun.js";
 import { openLaneSockets } from "../platform/tunnel-lanes.js";
 import { readErrorQueue } from "../platform/udp-errors.js";
 import { queryPathMtu, sendTo } from "../platform/udp-socket.js";
+import { programVersion } from "../platform/version.js";
 import { allocateWasmMemory, type WasmMemory } from "../platform/wasm.js";
 import { startForwarding } from "./forwarding.js";
 import type { KernelChoice } from "./kernel-choice.js";
@@ -46,6 +47,8 @@ interface WithDescriptors {
 export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
   const memories = new WeakMap<SharedArrayBuffer, WasmMemory>();
   return {
+    version: programVersion(),
+    kernel: kernel.module === undefined ? "ts" : "wasm",
     random: systemRandom(),
     monotonicMs,
     wallClockMs,

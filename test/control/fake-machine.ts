@@ -15,6 +15,8 @@ import { MemoryStore } from "../../src/mapper/memory-store.js";
 
 /** A machine whose clock stands still until a test moves it. */
 export class FakeMachine implements Machine {
+  readonly version = "0.0.0-test";
+  readonly kernel = "ts";
   readonly random = seededRandom(1);
   /** What was opened, written and closed, in order. */
   readonly events: string[] = [];

@@ -8,6 +8,10 @@ import type { PacketDesk } from "../packet-desk.js";
 import type { Machine } from "../ports.js";
 import type { SharedState } from "../shared-state.js";
 import type { ControlHandler, ControlRoutes } from "./api.js";
+import { mapsHandler } from "./maps.js";
+import { peersHandler } from "./peers.js";
+import type { RateSampler } from "./rates.js";
+import { statusHandler } from "./status.js";
 
 /** What a gateway has found and chosen at its start. Undefined in -devmode, where none exists. */
 export interface ForwardingFacts {
@@ -31,9 +35,15 @@ export interface InspectionParts {
   readonly nowSeconds: () => number;
   /** Wall clock at the start, in milliseconds since 1970. */
   readonly startedMs: number;
+  /** Rates over the last seconds. */
+  readonly rates: RateSampler;
 }
 
 /** All questions that a gateway answers. */
-export function gatewayRoutes(_parts: InspectionParts): ControlRoutes {
-  return new Map<string, ControlHandler>();
+export function gatewayRoutes(parts: InspectionParts): ControlRoutes {
+  return new Map<string, ControlHandler>([
+    ["GET /status", statusHandler(parts)],
+    ["GET /maps", mapsHandler(parts)],
+    ["GET /peers", peersHandler(parts)],
+  ]);
 }
