@@ -6,12 +6,7 @@
  * length of 0, or the number NONE.
  */
 
-import {
-  SIDE_LOCAL,
-  SIDE_TUNNEL,
-  VERDICT_DROPPED,
-  VERDICT_FORWARDED,
-} from "../tables/capture-ring.js";
+import { SIDE_LOCAL, VERDICT_FORWARDED } from "../tables/capture-ring.js";
 import {
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
@@ -151,11 +146,6 @@ export class CaptureSubject {
     return this.nativeProtocol === protocol || this.tunnelProtocol === protocol;
   }
 
-  /** True for a packet that has gone on, by whatever path. */
-  isForwarded(): boolean {
-    return this.verdict !== VERDICT_DROPPED;
-  }
-
   #readIpv4(bytes: Uint8Array, offset: number, length: number): void {
     this.source.set(bytes, offset + 12, 4);
     this.destination.set(bytes, offset + 16, 4);
@@ -205,9 +195,6 @@ export class CaptureSubject {
     return middle < 0 ? -1 : readDraftContext(this.destinationContext, bytes, middle, end);
   }
 }
-
-/** Sides of a record that a filter without `side` need not tell apart. */
-export const BOTH_SIDES = SIDE_LOCAL | SIDE_TUNNEL;
 
 function isIcmp(protocol: number): boolean {
   return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;

@@ -24,6 +24,7 @@ import {
 } from "../tables/arena.js";
 import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { RING_FROM_LOCAL, RING_SEND_TOO_BIG } from "../tables/packet-ring.js";
+import type { EgressTap } from "./capture-tap.js";
 import type { FastEgress } from "./fast-egress.js";
 import type { FastPathMemory } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
@@ -51,6 +52,8 @@ export interface EgressParts {
   readonly mssClamp?: MssClamp | undefined;
   /** Counts traffic by remote gateway. */
   readonly meter?: PeerMeter | undefined;
+  /** Captures packets while a capture is on. */
+  readonly capture?: EgressTap | undefined;
   /** True when each packet of the TUN device has a device header in front. */
   readonly hasDeviceHeader: boolean;
 }
@@ -77,6 +80,8 @@ export class EgressLoop {
   readonly #reader: VnetReader;
   /** Octets of native packets in the output batch. */
   #bytes = 0;
+  /** While a capture is on. */
+  #tap: EgressTap | undefined;
 
   constructor(parts: EgressParts) {
     this.#parts = parts;
@@ -90,11 +95,12 @@ export class EgressLoop {
 
   /** Moves the packets that wait, at most one batch. */
   runBatch(): void {
-    const { tun, memory, fast, handOver, hasDeviceHeader } = this.#parts;
+    const { tun, memory, fast, handOver, hasDeviceHeader, capture } = this.#parts;
     const input = this.#input;
     tun.readBatch(input);
     if (input.count === 0) return;
     memory.refresh();
+    this.#tap = capture?.beginBatch(input);
     const isTranslated = fast.translateBatch(input, hasDeviceHeader);
     for (let index = 0; index < input.count; index++) {
       const offset = input.offsets[index]!;
@@ -113,7 +119,10 @@ export class EgressLoop {
     const verdict = this.#reader.read(offset, length);
     if (verdict === 0) this.#take(offset, length);
     else if (verdict > 0) this.#takeSuperPacket(offset, length, verdict);
-    else this.#parts.counters.drop(VNET_DROPS[verdict]!);
+    else {
+      this.#parts.counters.drop(VNET_DROPS[verdict]!);
+      this.#tap?.dropped(VNET_DROPS[verdict]!, offset, length);
+    }
   }
 
   /** One packet: into the output batch, or handed over. */
@@ -194,6 +203,7 @@ export class EgressLoop {
     counters.add(BYTES, this.#bytes);
     counters.add(BATCHES, 1);
     meter?.sent(output, failed !== 0);
+    this.#tap?.sent(output);
     if (failed !== 0) this.#handleFailures();
     output.count = 0;
     this.#bytes = 0;

@@ -15,6 +15,11 @@ import {
   type RingKind,
 } from "../tables/packet-ring.js";
 
+/** Told of packets that found the ring full. */
+export interface LossTap {
+  lost(isDatagram: boolean, offset: number, length: number, address: number, port: number): void;
+}
+
 /** What a worker hands over with; one object for the worker's life. */
 export class HandOver {
   readonly #ring: PacketRingProducer;
@@ -23,6 +28,7 @@ export class HandOver {
   readonly #countIndex: number;
   readonly #dropIndex = dropCounterIndex("slow-path-full");
   readonly #contextWords: number;
+  readonly #tap: LossTap | undefined;
 
   /** `wake` makes the main thread look at the ring. `counter` counts what is handed over. */
   constructor(
@@ -31,17 +37,21 @@ export class HandOver {
     counter: CounterName,
     contextWords: number,
     wake: () => void,
+    tap?: LossTap,
   ) {
     this.#ring = ring;
     this.#counters = counters;
     this.#countIndex = counterIndex(counter);
     this.#contextWords = contextWords;
     this.#wake = wake;
+    this.#tap = tap;
   }
 
   /** Copies a packet without remote address. */
   packet(kind: RingKind, offset: number, length: number): void {
-    this.#count(this.#ring.push(kind, offset, length, 0, 0, 0));
+    const isTaken = this.#ring.push(kind, offset, length, 0, 0, 0);
+    this.#count(isTaken);
+    if (!isTaken) this.#tap?.lost(false, offset, length, 0, 0);
   }
 
   /** Copies a datagram with the remote gateway's address and port. */
@@ -53,7 +63,9 @@ export class HandOver {
     port: number,
   ): void {
     const words = this.#contextWords;
-    this.#count(this.#ring.push(kind, offset, length, addressOffset >>> 2, words, port));
+    const isTaken = this.#ring.push(kind, offset, length, addressOffset >>> 2, words, port);
+    this.#count(isTaken);
+    if (!isTaken) this.#tap?.lost(true, offset, length, addressOffset, port);
   }
 
   /** Tells the main thread to read the socket's error queue. */

@@ -17,6 +17,7 @@ import {
 import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { RING_FROM_TUNNEL } from "../tables/packet-ring.js";
 import { PROTOCOL_TCP } from "../wire/packet-fields.js";
+import type { IngressTap } from "./capture-tap.js";
 import type { FastIngress } from "./fast-ingress.js";
 import { type FastPathMemory, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
@@ -46,6 +47,8 @@ export interface IngressParts {
   readonly mssClamp?: MssClamp | undefined;
   /** Counts traffic by remote gateway. */
   readonly meter?: PeerMeter | undefined;
+  /** Captures packets while a capture is on. */
+  readonly capture?: IngressTap | undefined;
 }
 
 const PACKETS = counterIndex("ingress-packets");
@@ -81,6 +84,8 @@ export class IngressLoop {
   };
   /** Octets of the datagrams in the output batch, as native packets. */
   #bytes = 0;
+  /** While a capture is on. */
+  #tap: IngressTap | undefined;
 
   constructor(parts: IngressParts) {
     this.#parts = parts;
@@ -98,11 +103,12 @@ export class IngressLoop {
 
   /** Moves the datagrams that wait, at most one batch. */
   runBatch(): void {
-    const { tunnel, memory, handOver, meter } = this.#parts;
+    const { tunnel, memory, handOver, meter, capture } = this.#parts;
     const input = this.#input;
     tunnel.receiveBatch(input);
     if (input.count === 0) return;
     memory.refresh();
+    this.#tap = capture?.beginBatch();
     for (let index = 0; index < input.count; index++) this.#takeMessage(index);
     this.#write();
     meter?.received(input);
@@ -119,7 +125,7 @@ export class IngressLoop {
     candidate.port = input.ports[index]!;
     if (length === 0) return this.#handOver(input.offsets[index]!, 0);
     if (size <= 0 || size > length) {
-      return this.#parts.counters.drop(MESSAGE_DROPS[size] ?? "tunnel-bad-segment-size");
+      return this.#refuse(index, MESSAGE_DROPS[size] ?? "tunnel-bad-segment-size");
     }
     candidate.size = size;
     candidate.offset = input.offsets[index]!;
@@ -129,6 +135,14 @@ export class IngressLoop {
       candidate.offset += taken;
       candidate.rest -= taken;
     }
+  }
+
+  /** A message that cannot be cut into datagrams. */
+  #refuse(index: number, reason: DropReason): void {
+    const { lengths, offsets, addressOffsets, ports } = this.#input;
+    const [address, port] = [addressOffsets[index]!, ports[index]!];
+    this.#parts.counters.drop(reason);
+    this.#tap?.dropped(reason, offsets[index]!, lengths[index]!, address, port);
   }
 
   /** The datagram that is looked at, and those joined with it; returns how many were done. */
@@ -199,6 +213,7 @@ export class IngressLoop {
     this.#joiner.finish();
     const refused = tun.writeBatch(output);
     const refusedPackets = refused === 0 ? 0 : output.refusedPackets;
+    this.#tap?.written(output, this.#joiner);
     this.#count(refusedPackets);
     counters.add(BYTES, this.#bytes);
     counters.add(BATCHES, 1);

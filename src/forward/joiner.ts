@@ -137,6 +137,34 @@ export class Joiner {
     this.#lastOpen = place;
   }
 
+  /** Octets of the IP header of each packet. */
+  get nativeHeaderLength(): 20 | 40 {
+    return this.#ipLength;
+  }
+
+  /** Where the datagram was received that packet `index` of the batch began with. */
+  head(index: number): number {
+    return this.#heads[index]!;
+  }
+
+  /** Octets of its tunnel header, and of its transport header as far as it can be believed. */
+  tunnelLength(index: number): number {
+    return this.#tunnelLengths[index]!;
+  }
+
+  headerLength(index: number): number {
+    return this.#headerLengths[index]!;
+  }
+
+  /** Whence it came. */
+  addressOffset(index: number): number {
+    return this.#addressOffsets[index]!;
+  }
+
+  port(index: number): number {
+    return this.#ports[index]!;
+  }
+
   /** Completes the headers of all packets of the batch; it is then ready to be written. */
   finish(): void {
     const batch = this.#batch;

@@ -101,6 +101,8 @@ export class WriteBatch {
   readonly pieceLengths: Int32Array;
   /** Packets as they came from the tunnel, joined in this one. */
   readonly packetCounts: Int32Array;
+  /** Filled by `writeBatch`: 1 for each packet that the kernel refused. */
+  readonly refused: Uint8Array;
   /** Filled by `writeBatch`: tunnel packets of the packets that the kernel refused. */
   refusedPackets = 0;
 
@@ -112,6 +114,7 @@ export class WriteBatch {
     this.pieceOffsets = new Int32Array(capacity * GROUP_PACKETS_MAX);
     this.pieceLengths = new Int32Array(capacity * GROUP_PACKETS_MAX);
     this.packetCounts = new Int32Array(capacity);
+    this.refused = new Uint8Array(capacity);
   }
 
   /** Appends a packet; the batch has room. Returns its index. */
@@ -121,6 +124,7 @@ export class WriteBatch {
     this.lengths[index] = length;
     this.pieceCounts[index] = 0;
     this.packetCounts[index] = 1;
+    this.refused[index] = 0;
     return index;
   }
 

@@ -91,6 +91,7 @@ export class TunDevicePort implements TunPort {
       const pieces = this.#gather(batch, index, address, length);
       if (this.#write(address, length, pieces)) continue;
       refused++;
+      batch.refused[index] = 1;
       batch.refusedPackets += batch.packetCounts[index]!;
     }
     return refused;

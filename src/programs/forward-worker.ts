@@ -8,6 +8,7 @@
  */
 
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { EgressTap, IngressTap } from "../forward/capture-tap.js";
 import { EgressLoop } from "../forward/egress.js";
 import { FastEgress } from "../forward/fast-egress.js";
 import { FastIngress } from "../forward/fast-ingress.js";
@@ -15,8 +16,10 @@ import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
 import { HandOver } from "../forward/hand-over.js";
 import { IngressLoop } from "../forward/ingress.js";
 import { MssClamp } from "../forward/mss-clamp.js";
+import { SideQueue } from "../forward/side-queue.js";
 import type { Offloads } from "../forward/offloads.js";
 import { PeerMeter } from "../forward/peer-meter.js";
+import { monotonicMs } from "../platform/clock.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
 import { TunDevicePort } from "../platform/tun-port.js";
@@ -45,6 +48,8 @@ export interface ForwardWorkerData {
   /** Largest MSS of a packet that passes the TUN device. */
   readonly localMssMax: number;
   readonly tunFd: number;
+  /** Side queue of the TUN device, or -1. */
+  readonly sideFd: number;
   readonly tunnelFd: number;
   /** Event descriptor that ends the worker when signalled, and asks for a sign of life. */
   readonly stopFd: number;
@@ -75,24 +80,36 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const { offloads } = data;
   const { tunnelVersion, localVersion } = settings;
   const hasDeviceHeader = offloads.csum;
-  const tun = new TunDevicePort(data.tunFd, worker, counters, hasDeviceHeader);
+  const tun = new TunDevicePort(data.tunFd, worker, counters, hasDeviceHeader, data.sideFd);
   const tunnel = new TunnelSocketPort(data.tunnelFd, tunnelVersion, worker, counters, offloads);
   const ring = new PacketRingProducer(buffer, ringOffset, plan.options.ringBytes);
   const counter = isEgress ? "egress-slow-path" : "ingress-slow-path";
   const wake = (): void => signalEventFd(data.wakeFd);
-  const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake);
+  const captureParts = {
+    memory,
+    areaOffset: plan.captureOffset,
+    ringOffset: isEgress ? lane.egressCaptureOffset : lane.ingressCaptureOffset,
+    nowMs: monotonicMs,
+  };
+  const capture = isEgress ? new EgressTap(captureParts) : new IngressTap(captureParts);
+  const handOver = new HandOver(ring, counters, counter, memory.contextWords, wake, capture);
   const mssClamp = new MssClamp(memory, tunnelVersion, data.localMssMax);
   const { peersMax } = plan.options;
   const traffic = new PeerTrafficBlock(buffer, plan.peerTrafficOffset, peersMax, writer);
   const meter = new PeerMeter(memory, traffic);
   const parts = { tun, tunnel, memory, handOver, counters, mssClamp, meter };
-  if (isEgress) {
-    new EgressLoop({ ...parts, fast: new FastEgress(memory, settings), hasDeviceHeader }).run();
+  if (capture instanceof EgressTap) {
+    const fast = new FastEgress(memory, settings);
+    const side = new SideQueue(
+      () => performance.now(),
+      () => counters.own("egress-packets"),
+    );
+    new EgressLoop({ ...parts, fast, side, capture, hasDeviceHeader }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
     const { tso: joinsTcp, uso: joinsUdp } = offloads;
     const joining = { hasDeviceHeader, joinsTcp, joinsUdp, localVersion };
-    new IngressLoop({ ...parts, fast, joining }).run();
+    new IngressLoop({ ...parts, fast, capture, joining }).run();
   }
 }
 

@@ -66,6 +66,7 @@ export class MemoryTun implements TunPort {
     for (let index = 0; index < batch.count; index++) {
       batch.refusedPackets += this.refuses ? batch.packetCounts[index]! : 0;
     }
+    batch.refused.fill(this.refuses ? 1 : 0, 0, batch.count);
     if (this.refuses) return batch.count;
     for (let index = 0; index < batch.count; index++) {
       const start = batch.offsets[index]! - this.#headerBytes;

@@ -5,13 +5,14 @@ import { test } from "node:test";
 import { filesBelow, importsOf } from "./source-files.js";
 
 const BELOW_KERNEL = ["base", "wire", "tables"];
-const BELOW_FORWARD = [...BELOW_KERNEL, "kernel", "mapper", "translate"];
+const BELOW_FORWARD = [...BELOW_KERNEL, "capture", "kernel", "mapper", "translate"];
 
 /** What each layer may import, itself aside. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
   wire: ["base"],
   tables: ["base", "wire"],
+  capture: BELOW_KERNEL,
   kernel: BELOW_KERNEL,
   mapper: BELOW_KERNEL,
   translate: BELOW_KERNEL,
