@@ -14,7 +14,7 @@ import type { KeyRing } from "./key-file.js";
 import { readReply } from "./mapper-publication.js";
 import { handleNotify } from "./notify.js";
 import type { AgentWorld, MapperLink } from "./ports.js";
-import { Source, type SourceSettings, type TransferCounts } from "./source.js";
+import { type PlaceStatus, Source, type SourceSettings, type TransferCounts } from "./source.js";
 import type { SourceSpec } from "./source-spec.js";
 
 /** spec/dns-agent.md 8.5: 1, 2, 4, ... 10 s. */
@@ -37,6 +37,7 @@ export interface SourceStatus {
   readonly hostCount: number | undefined;
   /** The mapper has acknowledged the whole set. */
   readonly isComplete: boolean;
+  readonly places: readonly PlaceStatus[];
 }
 
 /** What has happened to one source since the start, for metrics. */
@@ -99,10 +100,11 @@ export class Agent {
   }
 
   status(): SourceStatus[] {
-    return this.#sources.map(({ spec, delivery }) => ({
-      name: spec.name,
-      hostCount: delivery.set?.records.length,
-      isComplete: delivery.isComplete,
+    return this.#sources.map((source) => ({
+      name: source.spec.name,
+      hostCount: source.delivery.set?.records.length,
+      isComplete: source.delivery.isComplete,
+      places: source.places(),
     }));
   }
 

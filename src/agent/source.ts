@@ -49,6 +49,19 @@ interface Place {
   lastFailure: string | undefined;
 }
 
+/** State of one place, for status displays. */
+export interface PlaceStatus {
+  /** A server with its port, a file, a list of names. */
+  readonly label: string;
+  readonly serial: number | undefined;
+  /** AA records in its content; undefined before there is any. */
+  readonly recordCount: number | undefined;
+  /** When it last confirmed its content, by the monotonic clock. */
+  readonly confirmedAtMs: number | undefined;
+  /** Why the last try failed; undefined when it did not. */
+  readonly failure: string | undefined;
+}
+
 /** One source. */
 export class Source {
   readonly spec: SourceSpec;
@@ -103,6 +116,17 @@ export class Source {
   get serial(): number | undefined {
     const serials = this.#places.flatMap(({ serial }) => serial ?? []);
     return serials.length === 0 ? undefined : Math.max(...serials);
+  }
+
+  /** State of all places. */
+  places(): PlaceStatus[] {
+    return this.#places.map(({ fetcher, serial, offer, confirmedAtMs, lastFailure }) => ({
+      label: fetcher.label,
+      serial,
+      recordCount: offer?.candidates.length,
+      confirmedAtMs,
+      failure: lastFailure,
+    }));
   }
 
   start(): void {

@@ -6,6 +6,7 @@
 import type { MetricsRegistry } from "../control/metrics/registry.js";
 import { MapperClient } from "../dns/mapper-client.js";
 import type { Clock, Environment, MapperPort, Timers } from "../dns/ports.js";
+import type { ServerReport } from "../dns/upstream/upstreams.js";
 import { monotonicMs, wallClockMs } from "../platform/clock.js";
 import { systemDatagrams } from "../platform/dns-server-datagrams.js";
 import { systemFiles } from "../platform/dns-server-files.js";
@@ -39,8 +40,12 @@ export class DnsWorld {
     this.metrics = metrics;
   }
 
-  /** An environment for one site, and its end. */
-  environment(): { readonly environment: Environment; close(): void } {
+  /** An environment for one site, what is known of its upstream servers, and its end. */
+  environment(): {
+    readonly environment: Environment;
+    upstreams(): readonly ServerReport[];
+    close(): void;
+  } {
     const { log, metrics, random } = this;
     const upstreams = new UpstreamClients(this.#reactor, {
       clock,
@@ -70,7 +75,12 @@ export class DnsWorld {
       upstreams.close();
       for (const shared of leases) shared.forget(listeners);
     };
-    return { environment, close };
+    return { environment, upstreams: () => upstreams.groups.report(), close };
+  }
+
+  /** The mapper connections of the process. */
+  mappers(): { readonly socket: string; readonly isReady: boolean }[] {
+    return [...this.#mappers].map(([socket, { isReady }]) => ({ socket, isReady }));
   }
 
   #mapper(path: string): SharedMapper {
@@ -102,6 +112,10 @@ class SharedMapper {
     client.onLost(() => {
       for (const listeners of this.#sites) for (const listener of listeners) listener();
     });
+  }
+
+  get isReady(): boolean {
+    return this.#client.isReady;
   }
 
   /** The mapper as one site sees it. */

@@ -6,16 +6,19 @@
 
 import { createHash } from "node:crypto";
 import { MetricsRegistry } from "../control/metrics/registry.js";
+import type { Chain } from "../dns/chain.js";
 import { type Configuration, readConfiguration } from "../dns/configuration.js";
 import { ProblemList } from "../dns/corefile/parser.js";
 import { formatProblem, type Problem } from "../dns/corefile/structure.js";
 import { ResponseRate } from "../dns/limits/response-rate.js";
 import type { ReloadSettings } from "../dns/plugins/reload/setup.js";
 import { TIMEOUT_DEFAULTS, type TimeoutSettings } from "../dns/plugins/timeouts/setup.js";
+import type { Endpoint } from "../dns/query.js";
 import { SourceLimits } from "../dns/server/rate-limit.js";
 import { DnsServer } from "../dns/server/server.js";
 import { isFiltered, SourceFilter } from "../dns/server/source-filter.js";
 import { Site } from "../dns/site.js";
+import type { ServerReport } from "../dns/upstream/upstreams.js";
 import {
   type LocalAddress,
   localAddresses,
@@ -52,7 +55,20 @@ export class ConfigurationRefused extends Error {
 interface Running {
   readonly site: Site;
   readonly checksum: string;
+  upstreams(): readonly ServerReport[];
   close(): void;
+}
+
+/** State of the server, for status displays. */
+export interface ServiceFacts {
+  readonly chains: readonly Chain[];
+  /** Handlers that are not ready yet. */
+  readonly waitingFor: readonly string[];
+  readonly endpoints: readonly Endpoint[];
+  readonly upstreams: readonly ServerReport[];
+  readonly mappers: readonly { readonly socket: string; readonly isReady: boolean }[];
+  readonly queriesInFlight: number;
+  readonly tcpConnections: number;
 }
 
 /** The Corefile with its imports, as text. */
@@ -160,6 +176,20 @@ export class DnsService {
     this.#scheduleWatch();
   }
 
+  /** What is to be seen of the server now. */
+  facts(): ServiceFacts {
+    const running = this.#running;
+    return {
+      chains: running?.site.chains ?? [],
+      waitingFor: running?.site.waitingFor() ?? ["configuration"],
+      endpoints: this.#listening.endpoints,
+      upstreams: running?.upstreams() ?? [],
+      mappers: this.#world.mappers(),
+      queriesInFlight: this.#server.inFlight,
+      tcpConnections: this.#listening.connectionLimits.count,
+    };
+  }
+
   /** Builds the configuration anew; a complaint is logged and the old one stays. */
   reload(): Promise<void> {
     return this.#enqueue(() => this.#replace());
@@ -219,7 +249,7 @@ export class DnsService {
   /** Reads, builds and starts a configuration and gives it the sockets. */
   async #bringUp(): Promise<Running> {
     const { configuration, checksum } = await this.#read();
-    const { environment, close } = this.#world.environment();
+    const { environment, upstreams, close } = this.#world.environment();
     const site = new Site(configuration, environment, this.#filter);
     const end = (): void => {
       site.stop();
@@ -234,7 +264,7 @@ export class DnsService {
       throw error;
     }
     this.#log.isDebug = configuration.blocks.some(({ settings }) => settings.has("debug"));
-    return { site, checksum, close: end };
+    return { site, checksum, upstreams, close: end };
   }
 
   async #takeSockets(site: Site): Promise<void> {

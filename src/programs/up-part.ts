@@ -57,6 +57,7 @@ export class Part {
   #isKept = false;
   #startedMs = 0;
   #failures = 0;
+  #restarts = 0;
   #restart: NodeJS.Timeout | undefined;
   #marks = new Set<string>();
 
@@ -69,6 +70,11 @@ export class Part {
   /** Process id while it runs. */
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  /** How often it was started again after it had ended by itself. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   /** Starts it and waits until it is ready; throws PartFailed when it ends before. */
@@ -172,6 +178,9 @@ export class Part {
     this.#options.onEvent(
       `The ${this.name} ended ${how}; it starts again in ${pauseMs / 1000} seconds`,
     );
-    this.#restart = setTimeout(() => this.#spawn(), pauseMs);
+    this.#restart = setTimeout(() => {
+      this.#restarts++;
+      this.#spawn();
+    }, pauseMs);
   }
 }

@@ -14,6 +14,7 @@ import { parsePrefix } from "../base/ip.js";
 import { changedSettings, localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { parseGatewayFlags } from "../control/gateway-flags.js";
+import type { SupervisedReport } from "../control/inspection/part-status.js";
 import type { ControlServer } from "../platform/control-server.js";
 import { parseAgentFlags } from "./agent-flags.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
@@ -93,6 +94,15 @@ export class UpSystem {
 
   get configuration(): UpConfiguration {
     return this.#configuration;
+  }
+
+  /** The programs that are kept running. */
+  supervised(): SupervisedReport[] {
+    return this.#parts.map(({ name, pid, restarts }) => ({
+      name: name as SupervisedReport["name"],
+      pid: pid ?? null,
+      restarts,
+    }));
   }
 
   /** Tests the configuration as a start would; throws ConfigurationRefused. */

@@ -7,6 +7,14 @@ import type { UpstreamOptions, UpstreamPort, UpstreamServer } from "../ports.js"
 import { UpstreamGroup, type UpstreamWorld } from "./group.js";
 import { serverLabel } from "./server-state.js";
 
+/** State of one server of a group, for status displays. */
+export interface ServerReport {
+  readonly label: string;
+  readonly isDown: boolean;
+  readonly isLooping: boolean;
+  readonly failCount: number;
+}
+
 /** Makes and keeps groups. */
 export class Upstreams {
   readonly #world: UpstreamWorld;
@@ -25,6 +33,18 @@ export class Upstreams {
       this.#groups.set(key, group);
     }
     return group;
+  }
+
+  /** State of all servers, group by group. */
+  report(): ServerReport[] {
+    return [...this.#groups.values()].flatMap((group) =>
+      group.servers.map((server) => ({
+        label: server.label,
+        isDown: group.isDown(server),
+        isLooping: server.isLooping,
+        failCount: server.failCount,
+      })),
+    );
   }
 
   /** Ends all groups and what they have in flight. */
