@@ -1,0 +1,89 @@
+/** Asks the parts of a running system over the control sockets in its run folder. */
+
+import { join } from "node:path";
+import type { Refusal } from "../../control/inspection/api.js";
+import {
+  type ControlAnswer,
+  type ControlCall,
+  ControlUnavailable,
+  callControl,
+} from "../../platform/control-client.js";
+import { EXIT_NO_PERMISSION, EXIT_NOT_RUNNING, EXIT_USAGE } from "../exit-status.js";
+
+/** Parts with a control socket, in the order in which they are shown. */
+export const PART_NAMES = ["gateway", "resolver", "agent", "up"] as const;
+
+export type PartName = (typeof PART_NAMES)[number];
+
+/** The path of a part's control socket. */
+export function controlPath(runFolder: string, part: PartName): string {
+  return join(runFolder, `${part}.control`);
+}
+
+/** A question that the part refuses; the message is its sentence. */
+export class QuestionRefused extends Error {
+  override readonly name = "QuestionRefused";
+}
+
+/** Asks; throws ControlUnavailable or QuestionRefused. */
+export async function askPart(
+  runFolder: string,
+  part: PartName,
+  call: ControlCall,
+): Promise<ControlAnswer> {
+  const answer = await callControl(controlPath(runFolder, part), call);
+  if (answer.status < 400) return answer;
+  const { error, fix } = (await answer.json()) as Refusal;
+  throw new QuestionRefused(fix === "" ? error : `${error}; ${fix}`);
+}
+
+/** What a part says to a question, or why it says nothing. */
+export type PartAnswer<Value> =
+  | { readonly state: "answered"; readonly value: Value }
+  | { readonly state: "not-running" | "denied" | "failed"; readonly message: string };
+
+/** Asks for JSON; failures are values. */
+export async function tryPart<Value>(
+  runFolder: string,
+  part: PartName,
+  call: ControlCall,
+): Promise<PartAnswer<Value>> {
+  try {
+    const answer = await askPart(runFolder, part, call);
+    return { state: "answered", value: (await answer.json()) as Value };
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return { state: stateOf(error), message: error.message };
+  }
+}
+
+function stateOf(error: Error): "not-running" | "denied" | "failed" {
+  if (!(error instanceof ControlUnavailable)) return "failed";
+  if (error.exitStatus === EXIT_NOT_RUNNING) return "not-running";
+  return error.exitStatus === EXIT_NO_PERMISSION ? "denied" : "failed";
+}
+
+/** Tells on standard error why a command got no answer; its exit status. */
+export function complainUnavailable(error: unknown): number {
+  if (error instanceof ControlUnavailable) {
+    process.stderr.write(`${error.message}\n`);
+    return error.exitStatus;
+  }
+  if (error instanceof QuestionRefused) {
+    process.stderr.write(`${error.message}\n`);
+    return EXIT_USAGE;
+  }
+  throw error;
+}
+
+/** The lines of an answer of JSON lines, as they arrive. */
+export async function* answerLines(answer: ControlAnswer): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const piece of answer.stream()) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
