@@ -5,10 +5,15 @@
 
 import type { DropReason } from "../base/drop-reason.js";
 import { formatIp, type IpAddress, type IpPrefix, sameAddress } from "../base/ip.js";
+import { seededRandom } from "../base/random.js";
 import { localMssMax } from "../forward/mss-clamp.js";
-import { RemoteGateways } from "../forward/remote-gateways.js";
+import { RemoteGateways, type RoutePreview } from "../forward/remote-gateways.js";
 import { SlowPath } from "../forward/slow-path.js";
-import type { SlowPathLookup, SlowPathOutput } from "../forward/slow-path-options.js";
+import type {
+  RehearsalParts,
+  SlowPathLookup,
+  SlowPathOutput,
+} from "../forward/slow-path-options.js";
 import { dropCounterIndex } from "../tables/counters.js";
 import {
   RING_FROM_LOCAL,
@@ -43,6 +48,11 @@ export interface PacketDeskParts {
   readonly log: Log;
   readonly nowSeconds: () => number;
 }
+
+/** Where a rehearsal tells what it finds. */
+export type DeskRehearsal = Pick<RehearsalParts, "lookup" | "output" | "onRoute"> & {
+  readonly onRouteFound: (context: IpAddress, route: RoutePreview) => void;
+};
 
 /** Takes packets from workers. */
 export class PacketDesk {
@@ -111,6 +121,53 @@ export class PacketDesk {
   /** Remote gateways that local hosts send to. */
   remoteGateways(): ReturnType<RemoteGateways["list"]> {
     return this.#remotes.list();
+  }
+
+  /**
+   * A slow path that knows what this one knows, creates nothing, and tells `parts` what it decides
+   * and which routes it would take.
+   */
+  rehearsal(parts: DeskRehearsal): SlowPath {
+    const { machine, settings } = this.#parts;
+    const remotes = this.#remotes;
+    const own = [...machine.ownAddresses(), settings.publicAddress, settings.bind];
+    return this.#slowPath.rehearsal({
+      ...parts,
+      random: seededRandom(1),
+      isOwnAddress: (address) => own.some((each) => sameAddress(each, address)),
+      remotes: {
+        routeTo: (context, nowSeconds) => {
+          const route = remotes.previewRoute(context, nowSeconds);
+          if (route !== undefined) parts.onRouteFound(context, route);
+          return route;
+        },
+        packetBytesMax: (context) => remotes.packetBytesMax(context),
+        noteDatagram: () => false,
+        noteAccepted: () => {},
+        prove: () => {},
+        refreshPathMtu: () => undefined,
+      },
+    });
+  }
+
+  /** The gateway's own encoded address. */
+  get ownEncoded(): IpAddress {
+    return this.#parts.ownEncoded;
+  }
+
+  /** The route to a remote gateway as a packet would find it. */
+  previewRoute(context: IpAddress): RoutePreview | undefined {
+    return this.#remotes.previewRoute(context, this.#parts.nowSeconds());
+  }
+
+  /** True when a datagram from this port would make the gateway probe it first. */
+  wouldProbe(address: IpAddress, port: number): boolean {
+    return this.#remotes.wouldProbe(address, port, this.#parts.nowSeconds());
+  }
+
+  /** True when a packet of `bytes` octets could wait for a mapping. */
+  mayWait(bytes: number): boolean {
+    return this.#slowPath.mayWait(bytes);
   }
 
   /** About once a second. */

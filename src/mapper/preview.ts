@@ -14,7 +14,7 @@ import {
   prefixContains,
   sameAddress,
 } from "../base/ip.js";
-import type { IprefAddress, Reference } from "../base/reference.js";
+import { formatReference, type IprefAddress, type Reference } from "../base/reference.js";
 import { FLAG_MULTIPLE, KIND_LOCAL, KIND_REMOTE } from "../tables/address-table.js";
 import type { MapperCore } from "./core.js";
 import { KEY_CONTEXT, KEY_REFERENCE, RecordKey } from "./record-key.js";
@@ -32,6 +32,8 @@ export interface PreviewFinding {
   readonly from: "native" | "ipref";
   /** `created`, `revived`: a packet would do that, and wait for the store. */
   readonly outcome: "found" | "created" | "revived" | "refused";
+  /** Who would have made it: the packet, or a resolver before the packet. */
+  readonly by: "packet" | "resolver";
   /** Undefined where the mapper would choose it, or there is none. */
   readonly native: IpAddress | undefined;
   readonly ipref: IprefAddress | undefined;
@@ -43,6 +45,7 @@ export interface PreviewFinding {
 export type PreviewObserver = (finding: PreviewFinding) => void;
 
 type Side = Pick<PreviewFinding, "role" | "from"> & {
+  readonly by?: "resolver";
   readonly native?: IpAddress;
   readonly ipref?: IprefAddress;
 };
@@ -72,9 +75,9 @@ export class MapperPreview implements AddressLookup {
     return { version: address.version, bytes };
   }
 
-  /** True for the reference that stands for one that the mapper would choose. */
-  isReferenceStandIn(reference: Reference): boolean {
-    return reference === REFERENCE_STAND_IN && this.#referenceRecord(reference) === 0;
+  /** The reference that stands for one that the mapper would choose, as text. */
+  get referenceStandInText(): string {
+    return formatReference(REFERENCE_STAND_IN);
   }
 
   oursToIpref(host: IpAddress, mayCreate: boolean, peer?: IpAddress): Lookup<IprefAddress> {
@@ -152,7 +155,7 @@ export class MapperPreview implements AddressLookup {
    * or a stand-in for one that it would make.
    */
   forResolver(remote: IprefAddress): Lookup<IpAddress> {
-    const side: Side = { role: "theirs", from: "ipref", ipref: remote };
+    const side: Side = { role: "theirs", from: "ipref", ipref: remote, by: "resolver" };
     const number = this.#remoteRecord(remote);
     if (number !== 0) return this.#found(side, number, viewOf(this.#core, number).address);
     if (!isPacketUnicast(remote.context) || remote.reference === 0n) {
@@ -244,6 +247,7 @@ export class MapperPreview implements AddressLookup {
     this.#observe({
       role: side.role,
       from: side.from,
+      by: side.by ?? "packet",
       outcome,
       native: side.native ?? (isIpref ? undefined : value),
       ipref: side.ipref ?? (isIpref ? value : undefined),

@@ -1,0 +1,471 @@
+/**
+ * `POST /explain`: the way of one packet through this gateway, step by step, to its delivery or to
+ * the drop reason. Nothing is sent and nothing changes: the slow path that decides is a rehearsal
+ * (explain-trace.ts). Main thread.
+ */
+
+import {
+  formatIp,
+  type IpAddress,
+  isUnspecified,
+  prefixContains,
+  sameAddress,
+  zeroAddress,
+} from "../../base/ip.js";
+import { formatIprefAddress, type IprefAddress } from "../../base/reference.js";
+import type { MapperPreview, PreviewFinding } from "../../mapper/preview.js";
+import { readU16 } from "../../wire/bytes.js";
+import { parseIpv4 } from "../../wire/ipv4.js";
+import { parseIpv6 } from "../../wire/ipv6.js";
+import { parseTunnelPacket } from "../../wire/tunnel-packet.js";
+import { type ControlHandler, jsonReply, refusal } from "./api.js";
+import { describeNative, describeTunnel } from "./explain-describe.js";
+import {
+  layer4Length,
+  nativePacketOf,
+  PacketRefused,
+  TCP_MSS_VALUE_OFFSET,
+  tunnelPacketOf,
+} from "./explain-packet.js";
+import {
+  type End,
+  QuestionRefused,
+  readEnd,
+  readPacket,
+  readQuestion,
+} from "./explain-question.js";
+import type {
+  ExplainFlow,
+  ExplainRaw,
+  ExplainReport,
+  ExplainStep,
+  ExplainVerdict,
+} from "./explain-report.js";
+import {
+  clampSteps,
+  explainDrop,
+  mappingSteps,
+  mappingsOf,
+  pathOf,
+  pathStep,
+  routeOf,
+  routeSteps,
+  verdictOf,
+} from "./explain-steps.js";
+import {
+  startPreview,
+  type Trace,
+  type TraceParts,
+  traceLocal,
+  traceTunnel,
+} from "./explain-trace.js";
+import type { InspectionParts } from "./gateway-routes.js";
+
+/** Answers `POST /explain`. */
+export function explainHandler(parts: InspectionParts): ControlHandler {
+  return ({ body }) => {
+    const { desk } = parts;
+    if (desk === undefined) return refusal(409, "This gateway forwards nothing: it runs -devmode");
+    try {
+      const question = readQuestion(body);
+      const explained = new Explanation({ ...parts, desk });
+      return jsonReply("packet" in question ? explained.raw(question) : explained.flow(question));
+    } catch (error) {
+      const isRefused = error instanceof QuestionRefused || error instanceof PacketRefused;
+      if (!isRefused) throw error;
+      return refusal(400, error.message);
+    }
+  };
+}
+
+/** One question; used once. */
+export class Explanation {
+  readonly #parts: TraceParts;
+  readonly #findings: PreviewFinding[] = [];
+  readonly #preview: MapperPreview;
+
+  constructor(parts: TraceParts) {
+    this.#parts = parts;
+    this.#preview = startPreview(parts, this.#findings);
+  }
+
+  /** A packet as it is. */
+  raw(question: ExplainRaw): ExplainReport {
+    const packet = readPacket(question);
+    if (question.side === "local") return this.#outbound(packet, undefined);
+    const address = this.#originOf(question, packet);
+    const port = question.fromPort ?? this.#portOf(address);
+    return this.#inbound(packet, { address, port }, undefined);
+  }
+
+  /** A packet named by its ends. */
+  flow(question: ExplainFlow): ExplainReport {
+    const source = readEnd("source", question.source);
+    const destination = readEnd("destination", question.destination);
+    const remote = this.#remoteOf(source);
+    if (remote !== undefined) return this.#flowIn(question, remote, destination);
+    const from = this.#localOf(source);
+    const target = this.#targetOf(destination);
+    if (target.isDirect) return this.#direct(question, from, target.address);
+    this.#checkVersion("source", from);
+    this.#checkVersion("destination", target.address);
+    return this.#outbound(nativePacketOf(question, from, target.address), question);
+  }
+
+  // ---- the ends of a flow ------------------------------------------------------------------
+
+  /** The remote host that an end names, if it names one. */
+  #remoteOf(end: End): IprefAddress | undefined {
+    if (end.kind === "ipref") return this.#isOwn(end.ipref) ? undefined : end.ipref;
+    const { encodeNet } = this.#parts.settings;
+    if (!prefixContains(encodeNet, end.address) || this.#isGatewayHost(end.address)) {
+      return undefined;
+    }
+    const found = this.#preview.theirsToIpref(end.address);
+    if (found.status === "found") return found.value;
+    throw new QuestionRefused(
+      `No remote host has the encoded address ${formatIp(end.address)}; ipref maps lists them`,
+    );
+  }
+
+  #localOf(end: End): IpAddress {
+    if (end.kind === "native") return end.address;
+    const { settings } = this.#parts;
+    if (end.ipref.reference === settings.gatewayReference) return this.#ownEncoded();
+    const found = this.#preview.iprefToOurs(end.ipref);
+    if (found.status === "found") return found.value;
+    throw new QuestionRefused(
+      `No local host has the reference of ${formatIprefAddress(end.ipref)}`,
+    );
+  }
+
+  /** Where a local host sends to; `isDirect`: past the gateway. */
+  #targetOf(end: End): { address: IpAddress; isDirect: boolean } {
+    if (end.kind === "native") {
+      const { encodeNet } = this.#parts.settings;
+      const isEncoded = prefixContains(encodeNet, end.address);
+      return { address: end.address, isDirect: !isEncoded };
+    }
+    if (this.#isOwn(end.ipref)) return { address: this.#localOf(end), isDirect: true };
+    const found = this.#preview.forResolver(end.ipref);
+    if (found.status === "found") return { address: found.value, isDirect: false };
+    throw new QuestionRefused(
+      `${formatIprefAddress(end.ipref)} cannot be a remote host: its context is no unicast ` +
+        "address, or its reference is 0",
+    );
+  }
+
+  #isOwn({ context }: IprefAddress): boolean {
+    return sameAddress(context, this.#parts.settings.publicAddress);
+  }
+
+  #isGatewayHost(address: IpAddress): boolean {
+    return sameAddress(address, this.#ownEncoded());
+  }
+
+  #ownEncoded(): IpAddress {
+    return this.#parts.desk.ownEncoded;
+  }
+
+  #checkVersion(name: string, { version }: IpAddress): void {
+    const { localVersion } = this.#parts.settings;
+    if (version === localVersion) return;
+    throw new QuestionRefused(
+      `The ${name} is an IPv${version} address; the local network of this gateway is IPv${localVersion}`,
+    );
+  }
+
+  // ---- local network to tunnel -------------------------------------------------------------
+
+  #outbound(packet: Uint8Array, flow: ExplainFlow | undefined): ExplainReport {
+    const { settings, desk } = this.#parts;
+    const trace = traceLocal(this.#parts, packet, this.#preview, this.#findings);
+    const text = describeNative(packet, settings.localVersion);
+    const parsed = parseNativeOrNothing(packet, settings.localVersion);
+    const steps = [this.#packetStep("packet", text, trace, "tunnel 3.1")];
+    if (parsed !== undefined && sameAddress(parsed.source, desk.ownEncoded)) {
+      steps.push(this.#gatewayHostStep());
+    }
+    const [before, after] = this.#mssOut(trace, flow);
+    const rest = [...routeSteps(trace), ...clampSteps(before, after)];
+    const hints = this.#slowHintsOut(trace);
+    const delivered = trace.route === undefined ? this.#writtenText(trace) : this.#sentText(trace);
+    return this.#report("outbound", { text, steps, rest, hints, delivered }, trace);
+  }
+
+  #gatewayHostStep(): ExplainStep {
+    const { publicAddress: context, gatewayReference: reference } = this.#parts.settings;
+    const text = `the gateway host itself, ${formatIprefAddress({ context, reference })}`;
+    return { title: "local host", result: "ok", text, rule: "tunnel 5" };
+  }
+
+  #sentText(trace: Trace): string {
+    const { route, tunnelPacket, sent } = trace;
+    if (route === undefined || tunnelPacket === undefined) return "";
+    const { tunnelVersion } = this.#parts.settings;
+    const parsed = parseTunnelPacket(tunnelPacket.packet, "G", tunnelVersion);
+    if (typeof parsed === "string") return "";
+    const count = sent.length === 1 ? "one datagram" : `${sent.length} datagrams`;
+    return (
+      `delivered to the remote gateway ${formatIp(route.context)} port ${route.route.port} as ` +
+      `${formatIprefAddress(parsed.source)} -> ${formatIprefAddress(parsed.destination)}, in ` +
+      `${count} of ${sent.map(({ packet }) => packet.length).join(" and ")} octets`
+    );
+  }
+
+  #slowHintsOut({ route, tunnelPacket }: Trace): string[] {
+    const hints: string[] = [];
+    if (this.#parts.settings.isTraced) hints.push("-trace shows every packet");
+    if (route?.route.isNew) hints.push("nothing was sent to its remote gateway yet");
+    const isLarge =
+      tunnelPacket !== undefined && tunnelPacket.packet.length > tunnelPacket.bytesMax;
+    if (isLarge) hints.push("it has to be fragmented");
+    return hints;
+  }
+
+  /** MSS of a SYN that was made here, before and behind the gateway. */
+  #mssOut(trace: Trace, flow: ExplainFlow | undefined): [number | undefined, number | undefined] {
+    const sent = trace.sent[0]?.packet;
+    const before = trace.tunnelPacket?.packet;
+    if (flow?.syn !== true || sent === undefined || before?.length !== sent.length) return NO_MSS;
+    const length = layer4Length(flow, this.#parts.settings.localVersion);
+    const at = sent.length - length + TCP_MSS_VALUE_OFFSET;
+    return [readU16(before, at), readU16(sent, at)];
+  }
+
+  /** A local host talks to another one: the gateway has no part in it. */
+  #direct(flow: ExplainFlow, source: IpAddress, destination: IpAddress): ExplainReport {
+    const { encodeNet } = this.#parts.settings;
+    const packet = `${formatIp(source)} -> ${formatIp(destination)}`;
+    const text =
+      `${formatIp(destination)} is not in the encode net ${formatIp(encodeNet.address)}/` +
+      `${encodeNet.bits}: packets to it do not pass this gateway`;
+    return {
+      direction: "outbound",
+      packet,
+      octets: flow.size ?? 0,
+      steps: [
+        ...mappingSteps(this.#findings),
+        { title: "routing", result: "note", text, rule: "mapper 3.5" },
+      ],
+      path: "slow",
+      mappings: mappingsOf(this.#findings),
+      sentBytes: [],
+      writtenBytes: [],
+      verdict: { kind: "direct", text: "left to the routing of the local network" },
+    };
+  }
+
+  // ---- tunnel to local network -------------------------------------------------------------
+
+  #flowIn(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
+    const { settings } = this.#parts;
+    this.#checkTunnelVersion(source.context);
+    const target = this.#referenceOf(destination, source);
+    if (target === undefined) return this.#unreachable(flow, source, destination);
+    const packet = tunnelPacketOf(flow, source, target, settings.localVersion);
+    const from = { address: source.context, port: this.#portOf(source.context) };
+    return this.#inbound(packet, from, flow);
+  }
+
+  #checkTunnelVersion({ version }: IpAddress): void {
+    const { tunnelVersion } = this.#parts.settings;
+    if (version === tunnelVersion) return;
+    throw new QuestionRefused(
+      `The remote gateway has an IPv${version} address; the tunnel of this gateway is IPv${tunnelVersion}`,
+    );
+  }
+
+  /** By which IPREF address a remote host reaches one of ours; undefined when by none. */
+  #referenceOf(end: End, source: IprefAddress): IprefAddress | undefined {
+    if (end.kind === "ipref") return end.ipref;
+    const { settings } = this.#parts;
+    if (this.#isGatewayHost(end.address)) {
+      return { context: settings.publicAddress, reference: settings.gatewayReference };
+    }
+    this.#checkVersion("destination", end.address);
+    const peer = this.#preview.iprefToTheirs(source, false);
+    const encoded = peer.status === "found" ? peer.value : undefined;
+    const found = this.#preview.oursToIpref(end.address, false, encoded);
+    return found.status === "found" ? found.value : undefined;
+  }
+
+  #inbound(
+    packet: Uint8Array,
+    from: { readonly address: IpAddress; readonly port: number },
+    flow: ExplainFlow | undefined,
+  ): ExplainReport {
+    const { settings, desk } = this.#parts;
+    const trace = traceTunnel(this.#parts, packet, from, this.#preview, this.#findings);
+    const { tunnelVersion } = settings;
+    const origin = `from ${formatIp(from.address)} port ${from.port}`;
+    const text = `${describeTunnel(packet, tunnelVersion)}, ${origin}`;
+    const steps = [this.#packetStep("datagram", text, trace, "tunnel 7.2, 3.3")];
+    if (desk.wouldProbe(from.address, from.port)) {
+      const probe = `port ${from.port} is new: the gateway asks the remote gateway to prove it first`;
+      steps.push({ title: "remote gateway", result: "note", text: probe, rule: "tunnel 7.3" });
+    }
+    const [before, after] = this.#mssIn(trace, flow);
+    const rest = clampSteps(before, after);
+    const hints = this.#slowHintsIn(from);
+    const delivered = this.#writtenText(trace);
+    return this.#report("inbound", { text, steps, rest, hints, delivered }, trace);
+  }
+
+  #slowHintsIn(from: { readonly address: IpAddress; readonly port: number }): string[] {
+    const route = this.#parts.desk.previewRoute(from.address);
+    if (this.#parts.settings.isTraced) return ["-trace shows every packet"];
+    if (route === undefined || route.isNew) return ["nothing was sent to its remote gateway yet"];
+    if (!route.isVerified) return ["its remote gateway has not been answered yet"];
+    if (route.port !== from.port) return [`its remote gateway is known by port ${route.port}`];
+    return [];
+  }
+
+  #mssIn(trace: Trace, flow: ExplainFlow | undefined): [number | undefined, number | undefined] {
+    const written = trace.written[0]?.packet;
+    if (flow?.syn !== true || written === undefined || trace.drops.length > 0) return NO_MSS;
+    const length = layer4Length(flow, this.#parts.settings.localVersion);
+    const before = readU16(trace.packet, trace.packet.length - length + TCP_MSS_VALUE_OFFSET);
+    return [before, readU16(written, written.length - length + TCP_MSS_VALUE_OFFSET)];
+  }
+
+  #writtenText({ written }: Trace): string {
+    const first = written[0]?.packet;
+    if (first === undefined) return "";
+    const parsed = parseNativeOrNothing(first, this.#parts.settings.localVersion);
+    if (parsed === undefined) return "";
+    const count = written.length === 1 ? "one packet" : `${written.length} packets`;
+    return (
+      `delivered to the local host ${formatIp(parsed.destination)}, which sees it come from ` +
+      `${formatIp(parsed.source)}, in ${count} of ` +
+      `${written.map(({ packet }) => packet.length).join(" and ")} octets`
+    );
+  }
+
+  #unreachable(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
+    const drop = explainDrop("tunnel-reference-unknown");
+    const host = destination.kind === "native" ? formatIp(destination.address) : "the local host";
+    const text = `${host} has no reference: no remote host can name it, and no such packet can be sent`;
+    return {
+      direction: "inbound",
+      packet: `(${formatIprefAddress(source)}) -> ${host}`,
+      octets: flow.size ?? 0,
+      steps: [
+        ...mappingSteps(this.#findings).filter(({ result }) => result !== "drop"),
+        { title: "local host", result: "drop", text, rule: "mapper 3.4" },
+      ],
+      path: "slow",
+      mappings: mappingsOf(this.#findings),
+      sentBytes: [],
+      writtenBytes: [],
+      verdict: { kind: "dropped", text: `${host} cannot be reached from outside`, drop },
+    };
+  }
+
+  /** Outer source of a raw datagram: as given, else the context in it. */
+  #originOf({ from }: ExplainRaw, packet: Uint8Array): IpAddress {
+    const { tunnelVersion } = this.#parts.settings;
+    if (from === undefined) {
+      const parsed = parseTunnelPacket(packet, "G", tunnelVersion);
+      return typeof parsed === "string" ? zeroAddress(tunnelVersion) : parsed.source.context;
+    }
+    const end = readEnd("origin", from);
+    if (end.kind !== "native")
+      throw new QuestionRefused("The origin is an address without reference");
+    this.#checkTunnelVersion(end.address);
+    return end.address;
+  }
+
+  #portOf(gateway: IpAddress): number {
+    const { desk, settings } = this.#parts;
+    const route = isUnspecified(gateway) ? undefined : desk.previewRoute(gateway);
+    return route?.port ?? settings.remotePort;
+  }
+
+  // ---- both directions ---------------------------------------------------------------------
+
+  /** The checks of the packet itself; it failed them when nothing was looked up before a drop. */
+  #packetStep(title: string, text: string, { drops }: Trace, rule: string): ExplainStep {
+    const reason = drops[0];
+    if (reason === undefined || this.#findings.length > 0) {
+      return { title, result: "ok", text, rule };
+    }
+    return { title, result: "drop", text: `${text}; ${explainDrop(reason).meaning}`, rule };
+  }
+
+  #report(
+    direction: ExplainReport["direction"],
+    told: {
+      readonly text: string;
+      readonly steps: readonly ExplainStep[];
+      readonly rest: readonly ExplainStep[];
+      readonly hints: readonly string[];
+      readonly delivered: string;
+    },
+    trace: Trace,
+  ): ExplainReport {
+    const { settings } = this.#parts;
+    const path = pathOf(trace);
+    const isDropped = trace.drops.length > 0;
+    const verdict = verdictOf(trace, settings, told.delivered);
+    const steps = [
+      ...told.steps,
+      ...mappingSteps(this.#findings),
+      ...this.#translationStep(trace),
+      ...told.rest,
+      pathStep(path, isDropped, told.hints),
+    ];
+    const { route, sent, written } = trace;
+    return {
+      direction,
+      packet: this.#named(told.text),
+      octets: trace.packet.length,
+      steps: steps.map((step) => ({ ...step, text: this.#named(step.text) })),
+      path,
+      mappings: mappingsOf(this.#findings),
+      route: route && routeOf(formatIp(route.context), route.route),
+      sentBytes: sent.filter(({ isAnswer }) => !isAnswer).map(({ packet }) => packet.length),
+      writtenBytes: written.filter(({ isAnswer }) => !isAnswer).map(({ packet }) => packet.length),
+      verdict: this.#namedVerdict(verdict),
+    };
+  }
+
+  /** A drop that no step before has told. */
+  #translationStep({ drops, tunnelPacket }: Trace): ExplainStep[] {
+    const reason = drops[0];
+    const isTold = this.#findings.some(({ outcome }) => outcome === "refused");
+    if (reason === undefined || isTold || this.#findings.length === 0) return [];
+    if (tunnelPacket !== undefined) return [];
+    const text = explainDrop(reason).meaning;
+    return [{ title: "translation", result: "drop", text, rule: "tunnel 4" }];
+  }
+
+  /** Stand-ins become words. */
+  #named(text: string): string {
+    const created = this.#findings.filter(({ outcome }) => outcome === "created");
+    let named = text;
+    for (const { role } of created) {
+      named =
+        role === "theirs"
+          ? named.replaceAll(formatIp(this.#preview.addressStandIn), "[new encoded address]")
+          : named.replaceAll(this.#preview.referenceStandInText, "[new reference]");
+    }
+    return named;
+  }
+
+  #namedVerdict(verdict: ExplainVerdict): ExplainVerdict {
+    const { told } = verdict;
+    return {
+      ...verdict,
+      text: this.#named(verdict.text),
+      told: told === undefined ? undefined : this.#named(told),
+    };
+  }
+}
+
+const NO_MSS: [undefined, undefined] = [undefined, undefined];
+
+function parseNativeOrNothing(packet: Uint8Array, version: 4 | 6) {
+  const parsed = version === 4 ? parseIpv4(packet, false) : parseIpv6(packet, false);
+  return typeof parsed === "string" ? undefined : parsed;
+}
