@@ -24,9 +24,16 @@ export interface CommandEntry {
 
 const SETUP = "Set up:";
 const RUN = "Run the system:";
+const LOOK = "Look inside:";
 const PUBLISH = "Publish hosts:";
 
 export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "init",
+    group: SETUP,
+    description: "look at this machine and write a configuration for it",
+    load: () => import("./setup/init.js"),
+  },
   {
     name: "config",
     group: SETUP,
@@ -44,6 +51,24 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: RUN,
     description: "end a running up and undo what it did",
     load: () => import("./down.js"),
+  },
+  {
+    name: "status",
+    group: LOOK,
+    description: "what runs, how it is, and what passes",
+    load: () => import("./inspect/status.js"),
+  },
+  {
+    name: "maps",
+    group: LOOK,
+    description: "list mappings: encoded addresses and references",
+    load: () => import("./inspect/maps.js"),
+  },
+  {
+    name: "peers",
+    group: LOOK,
+    description: "list remote gateways",
+    load: () => import("./inspect/peers.js"),
   },
   {
     name: "publish",
