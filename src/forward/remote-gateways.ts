@@ -26,6 +26,8 @@ const REMEMBERED_PORTS_MAX = 16_384;
 const PATH_MTU_LIFE_SECONDS = 600;
 /** spec/tunnel.md 7.5: smaller path MTU reports are not believed. */
 const PATH_MTU_MINIMUM = { 4: 576, 6: 1280 } as const;
+/** Remotes remembered for having come first. */
+const CALLERS_MAX = 64;
 /** Outer IP header and UDP header, in octets. */
 const OUTER_OVERHEAD = { 4: 28, 6: 48 } as const;
 
@@ -80,6 +82,8 @@ export class RemoteGateways {
   readonly #records = new Map<string, RemoteGateway>();
   readonly #unverified = new LruMap<string, UnverifiedSender>(UNVERIFIED_MAX);
   readonly #rememberedPorts = new LruMap<string, number>(REMEMBERED_PORTS_MAX);
+  /** Remotes that sent before anything was sent to them, with the time of their last coming. */
+  readonly #callers = new LruMap<string, { address: IpAddress; seconds: number }>(CALLERS_MAX);
 
   constructor(options: RemoteGatewaysOptions) {
     this.#options = options;
@@ -162,6 +166,9 @@ export class RemoteGateways {
     const remote = this.#records.get(key);
     if (remote === undefined) {
       const earlier = this.#unverified.get(key);
+      if (this.#rememberedPorts.peek(key) === undefined) {
+        this.#callers.set(key, { address, seconds: nowSeconds });
+      }
       const isAccepted = earlier?.port === port && earlier.isAccepted;
       this.#unverified.set(key, { port, isAccepted });
       return false;
@@ -219,6 +226,11 @@ export class RemoteGateways {
     for (const { address, port, isVerified, entry } of this.#records.values()) {
       yield { address, port, isVerified, entry };
     }
+  }
+
+  /** Remote gateways that came before anything was sent to them: the way here is open. */
+  callers(): readonly { readonly address: IpAddress; readonly seconds: number }[] {
+    return [...this.#callers.entries()].map(([, caller]) => caller);
   }
 
   #create(context: IpAddress, nowSeconds: number): RemoteGateway | undefined {
