@@ -156,14 +156,15 @@ export class Agent {
       },
     });
     if ("error" in link) {
-      if (link.error !== this.#lastError) this.#world.log.warning(link.error);
+      const isNew = link.error !== this.#lastError;
+      if (isNew) this.#world.log.warning(link.error, "agent-mapper-lost");
       this.#lastError = link.error;
       this.#planRetry();
       return;
     }
     this.#link = link;
     this.#lastError = undefined;
-    this.#world.log.info("connected to the mapper");
+    this.#world.log.info("connected to the mapper", "agent-mapper-connected");
     for (const { delivery } of this.#sources) delivery.connected();
   }
 
@@ -179,7 +180,7 @@ export class Agent {
     this.#link = undefined;
     this.#generation++;
     if (this.#isClosed) return;
-    this.#world.log.warning("lost the connection to the mapper");
+    this.#world.log.warning("lost the connection to the mapper", "agent-mapper-lost");
     for (const { delivery } of this.#sources) delivery.disconnected();
     this.#planRetry();
   }
@@ -187,7 +188,7 @@ export class Agent {
   #receive(message: Uint8Array): void {
     const reply = readReply(message);
     if (reply === undefined) {
-      this.#world.log.error("the mapper sent a malformed message, dropped");
+      this.#world.log.error("the mapper sent a malformed message, dropped", "agent-mapper-fault");
       return;
     }
     if (reply === "other") return;

@@ -221,7 +221,8 @@ export class Delivery {
       return;
     }
     const { records } = this.#set!;
-    this.#parts.log.info(`${this.#parts.name}: ${records.length} records acknowledged`);
+    const text = `${this.#parts.name}: ${records.length} records acknowledged`;
+    this.#parts.log.info(text, "agent-delivered");
     if (this.#isCheckDue) this.#announce();
     this.#isCheckDue = false;
   }
@@ -243,9 +244,10 @@ export class Delivery {
   #lost(what: string): void {
     this.counts.lost++;
     const { log, name } = this.#parts;
-    log.warning(`${name}: ${what} was not acknowledged, sending again`);
+    log.warning(`${name}: ${what} was not acknowledged, sending again`, "agent-delivery-lost");
     if (++this.#lossesInRow !== LOSSES_TO_EXPLAIN) return;
-    log.warning(`${name}: the gateway does not answer; do -ea-ipver and -gw-ipver match its own?`);
+    const text = `${name}: the gateway does not answer; do -ea-ipver and -gw-ipver match its own?`;
+    log.warning(text, "agent-delivery-lost");
   }
 
   #refused(): void {
@@ -254,8 +256,12 @@ export class Delivery {
     const { log, name } = this.#parts;
     if (++this.#nacksInRow >= NACKS_TO_WARN) {
       const times = `${this.#nacksInRow} times in a row`;
-      log.warning(`${name}: the gateway refused the hash ${times}; is there another agent for it?`);
-    } else log.info(`${name}: the gateway has another set, sending all records again`);
+      const text = `${name}: the gateway refused the hash ${times}; is there another agent for it?`;
+      log.warning(text, "agent-delivery-refused");
+    } else {
+      const text = `${name}: the gateway has another set, sending all records again`;
+      log.info(text, "agent-delivery-refused");
+    }
     for (const packet of this.#packets) {
       if (packet.batch !== 0) this.#renew(packet);
       packet.isAcked = false;

@@ -217,7 +217,8 @@ async function askTexts(owners: readonly Name[], world: AgentWorld): Promise<Fet
       return { kind: "failed", reason: `TXT of ${plainText(owner)}: ${answer.reason}` };
     }
     if (answer.kind === "absent") {
-      world.log.warning(`${plainText(owner)}: ${answer.reason}; it is not published`);
+      const text = `${plainText(owner)}: ${answer.reason}; it is not published`;
+      world.log.warning(text, "agent-record-left-out");
       continue;
     }
     for (const strings of answer.texts)

@@ -4,6 +4,7 @@
  * resolves: failures are values.
  */
 
+import type { EventId } from "../base/event.js";
 import type { IpAddress, IpVersion } from "../base/ip.js";
 import type { RandomSource } from "../base/random.js";
 
@@ -20,9 +21,9 @@ export interface Timers {
 
 /** The program's log; levels as in spec/dns-agent.md 1. */
 export interface AgentLog {
-  info(text: string): void;
-  warning(text: string): void;
-  error(text: string): void;
+  info(text: string, event: EventId): void;
+  warning(text: string, event: EventId): void;
+  error(text: string, event: EventId): void;
   debug(text: string): void;
 }
 

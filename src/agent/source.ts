@@ -180,7 +180,7 @@ export class Source {
     const { log } = this.#world;
     const text = `${this.spec.name}: ${place.fetcher.label}: ${reason}`;
     if (place.lastFailure === reason) log.debug(text);
-    else log.error(text);
+    else log.error(text, "agent-transfer-failed");
     place.lastFailure = reason;
   }
 
@@ -191,7 +191,8 @@ export class Source {
     const serial = soa === undefined ? "" : `, serial ${soa.serial}`;
     const count = place.offer.candidates.length;
     const label = `${this.spec.name}: ${place.fetcher.label}`;
-    this.#world.log.info(`${label}: ${result.how}${serial}, ${count} AA records`);
+    const text = `${label}: ${result.how}${serial}, ${count} AA records`;
+    this.#world.log.info(text, "agent-transfer");
   }
 
   /** Votes and looks up, one at a time. */
@@ -237,7 +238,8 @@ export class Source {
       ({ fetcher, serial }) => `${fetcher.label} serial ${serial ?? "unknown"}`,
     );
     const text = `${this.spec.name}: the servers disagree and none has a majority`;
-    this.#world.log.warning(`${text}; nothing is changed: ${states.join(", ")}`);
+    const all = `${text}; nothing is changed: ${states.join(", ")}`;
+    this.#world.log.warning(all, "agent-disagreement");
   }
 
   /** Look-ups are repeated once a round, whatever the serial (spec/dns-agent.md 9, 1). */
@@ -272,7 +274,8 @@ export class Source {
   #accept(set: HostSet): void {
     const before = this.delivery.set;
     if (before !== undefined && hashText(before.hash) === hashText(set.hash)) return;
-    this.#world.log.info(`${this.spec.name}: ${set.records.length} hosts to publish`);
+    const text = `${this.spec.name}: ${set.records.length} hosts to publish`;
+    this.#world.log.info(text, "agent-hosts");
     this.delivery.accept(set);
   }
 
@@ -281,10 +284,11 @@ export class Source {
     const fresh = warnings.filter((text) => !this.#warned.has(text));
     const { log } = this.#world;
     for (const text of fresh.slice(0, WARNINGS_SHOWN_MAX)) {
-      log.warning(`${this.spec.name}: ${text}`);
+      log.warning(`${this.spec.name}: ${text}`, "agent-record-left-out");
     }
     const rest = fresh.length - WARNINGS_SHOWN_MAX;
-    if (rest > 0) log.warning(`${this.spec.name}: ${rest} more records are left out`);
+    const more = `${this.spec.name}: ${rest} more records are left out`;
+    if (rest > 0) log.warning(more, "agent-record-left-out");
     this.#warned = new Set(warnings);
   }
 }

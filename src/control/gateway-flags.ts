@@ -27,6 +27,13 @@ import {
   splitGoFlags,
 } from "./go-flags.js";
 
+import { LOG_FORMATS, type LogFormatChoice } from "./log-format.js";
+import {
+  LISTEN_ADDRESS_RULE,
+  type ListenAddress,
+  parseListenAddress,
+} from "./metrics/listen-address.js";
+
 /** UDP port of IPREF tunnels (spec/tunnel.md 7.1). */
 export const DEFAULT_PORT = 1045;
 /** Host bits that an encode net needs at least (spec/mapper.md 3.5). */
@@ -86,6 +93,9 @@ export interface GatewaySettings {
   readonly controlSocket: string | undefined;
   /** Group that may use the control socket; undefined = that of the process. */
   readonly controlGroup: string | undefined;
+  /** Where metrics can be read over HTTP; undefined = nowhere. */
+  readonly metrics: ListenAddress | undefined;
+  readonly logFormat: LogFormatChoice;
   /** Absolute path of the hosts file; undefined = none is read. */
   readonly hostsFile: string | undefined;
   readonly buffersMax: number;
@@ -150,6 +160,7 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
       text("mapper-group", "GROUP", "", "name or number of the group that may use the socket"),
       text("control", "PATH", "beside it", "socket for status and diagnosis; empty for none"),
       text("control-group", "GROUP", "-mapper-group", "group that may use the control socket"),
+      text("metrics", "ADDRESS:PORT", "", "serve /metrics, /healthz and /readyz over HTTP there"),
       text("data", "DIRECTORY", "/var/lib/ipref", "where mappings are kept"),
     ],
   },
@@ -176,6 +187,7 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
       boolean("trace", "show packets"),
       boolean("ticks", "include ticks in debug output"),
       boolean("time-stamps", "put the time of day in front of each line"),
+      text("log-format", LOG_FORMATS.join("|"), "auto", "form of the lines; auto: text or journal"),
       boolean("devmode", "mapper only, with random faults, to test DNS agents"),
     ],
   },
@@ -308,6 +320,14 @@ class FlagReader {
     return offloads ?? ALL_OFFLOADS;
   }
 
+  /** Undefined when absent, empty or wrong. */
+  listenAddress(name: string): ListenAddress | undefined {
+    if (!this.has(name)) return undefined;
+    const found = parseListenAddress(this.#values.get(name)!);
+    if (found === undefined) this.#bad(name, `expected ${LISTEN_ADDRESS_RULE}`);
+    return found;
+  }
+
   missing(name: string, rule: string): void {
     this.errors.push({ flag: `-${name}`, value: undefined, rule });
   }
@@ -340,6 +360,8 @@ function readSettings(reader: FlagReader): GatewaySettings {
     mapperGroup,
     controlSocket: controlPath(reader, mapperSocket),
     controlGroup: reader.text("control-group", "") || mapperGroup,
+    metrics: reader.listenAddress("metrics"),
+    logFormat: reader.choice("log-format", LOG_FORMATS),
     hostsFile: reader.text("hosts", "/etc/hosts") === "" ? undefined : hostsPath(reader),
     buffersMax: Math.min(BUFFERS_MAX, Math.max(BUFFERS_MIN, buffers)),
     remoteGatewaysMax: remoteGateways < 1 ? undefined : remoteGateways,

@@ -10,15 +10,24 @@ import { formatOffloads, OFFLOAD_NAMES, type Offloads } from "../forward/offload
 import { Committer } from "../mapper/committer.js";
 import { Mapper } from "../mapper/mapper.js";
 import { startTimeBase, storeMismatch } from "../mapper/time-base.js";
+import { KnownAddresses } from "../tables/known-addresses.js";
 import { CleanUp } from "./clean-up.js";
 import type { GatewaySettings } from "./gateway-flags.js";
+import { GatewayHealth, okCheck } from "./health.js";
 import { HostsLoader } from "./hosts-loader.js";
-import { type ForwardingFacts, gatewayRoutes } from "./inspection/gateway-routes.js";
+import type { ControlRoutes } from "./inspection/api.js";
+import { gatewayPages } from "./inspection/gateway-pages.js";
+import {
+  type ForwardingFacts,
+  gatewayRoutes,
+  type InspectionParts,
+} from "./inspection/gateway-routes.js";
 import { RateSampler } from "./inspection/rates.js";
 import type { Log } from "./log.js";
-import { startMapperSocket } from "./mapper-socket.js";
+import { type MapperSocket, startMapperSocket } from "./mapper-socket.js";
+import { openMonitoring } from "./monitoring-port.js";
 import { mssMax, ownEncodedAddress, PacketDesk } from "./packet-desk.js";
-import type { Machine, OpenedStore } from "./ports.js";
+import type { Forwarding, Machine, OpenedStore } from "./ports.js";
 import { makeSharedState, type SharedState } from "./shared-state.js";
 import { statusLines } from "./status-lines.js";
 import { tunMtuBytes } from "./tun-mtu.js";
@@ -69,9 +78,19 @@ export async function startGateway(
     const stage = openMapper(settings, machine, log, cleanUp, fail);
     const hosts = startHosts(stage);
     const forwarding = settings.isDevmode ? undefined : await startForwarding(stage);
-    const rates = startTick(stage, forwarding?.desk);
-    startSocket(stage);
-    await startControl(stage, forwarding, rates);
+    const health = makeHealth(stage, forwarding, hosts);
+    const rates = startTick(stage, forwarding?.desk, health);
+    const mapperSocket = startSocket(stage);
+    const parts: InspectionParts = {
+      ...{ ...stage, rates, health, mapperSocket },
+      desk: forwarding?.desk,
+      facts: forwarding?.facts,
+      startedMs: machine.wallClockMs(),
+    };
+    const pages = gatewayPages(parts);
+    await startControl(stage, gatewayRoutes(parts, pages));
+    const port = await openMonitoring({ where: settings.metrics, pages, machine, log });
+    cleanUp.add(() => port.close());
     describe(stage);
     return {
       failure,
@@ -94,7 +113,7 @@ function openMapper(
   fail: (error: Error) => void,
 ): Stage {
   const { store, notices } = openStore(settings, machine);
-  for (const notice of notices) log.error(notice);
+  for (const notice of notices) log.error(notice, "store-opened");
   let drain = () => Promise.resolve();
   cleanUp.add(async () => {
     await drain();
@@ -124,7 +143,7 @@ function openMapper(
     onSettled: (token, isStored) => {
       for (const tell of settled) tell(token, isStored);
     },
-    onEvent: ({ level, text }) => log[level](text),
+    onEvent: ({ level, kind, text }) => log[level](text, `mapper-${kind}`),
   });
   const committer = new Committer(store, () => mapper);
   mapper.restore(state);
@@ -159,6 +178,7 @@ function startHosts({ settings, mapper, machine, log, cleanUp }: Stage): HostsLo
 
 interface Forwarded {
   readonly desk: PacketDesk;
+  readonly workers: Forwarding;
   readonly facts: ForwardingFacts;
 }
 
@@ -175,15 +195,18 @@ async function startForwarding(stage: Stage): Promise<Forwarded> {
   cleanUp.add(() => tunnel.close());
   const ownEncoded = ownEncodedAddress(settings.encodeNet);
   const mtuBytes = tunMtuBytes(interfaceMtuBytes, settings.localVersion, settings.tunnelVersion);
+  const seed = machine.random.word();
   const tun = machine.openTun({
     address: ownEncoded,
     prefixBits: settings.encodeNet.bits,
     mtuBytes,
     offloads: settings.offloads,
     queues: settings.lanes,
+    side: { seed },
   });
   cleanUp.add(() => tun.close());
-  for (const warning of tun.warnings) log.warning(warning);
+  if (tun.known) shared.addresses.publishKnown(new KnownAddresses(tun.known, seed));
+  for (const warning of tun.warnings) log.warning(warning, "device-setting");
   const desk = new PacketDesk({
     ...{ settings, ownEncoded, interfaceMtuBytes, shared, tunnel, tun, machine, log, nowSeconds },
     lookup: mapper,
@@ -213,19 +236,20 @@ async function startForwarding(stage: Stage): Promise<Forwarded> {
     onFailure: stage.fail,
   });
   cleanUp.add(() => forwarding.stop());
-  log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`);
-  if (settings.lanes > 1) log.info(`lanes: ${settings.lanes}`);
+  log.info(`tun device ${tun.name} ${formatIp(ownEncoded)}, mtu ${mtuBytes}`, "device");
+  if (settings.lanes > 1) log.info(`lanes: ${settings.lanes}`, "lanes");
   const offloads = { ...tun.offloads, ...tunnel.offloads };
   describeOffloads(settings.offloads, offloads, log);
   const facts = { tunName: tun.name, tunMtuBytes: mtuBytes, interfaceMtuBytes, offloads };
-  return { desk, facts };
+  return { desk, workers: forwarding, facts };
 }
 
 /** Which offloads are in use, and which ones the kernel has refused. */
 function describeOffloads(asked: Offloads, used: Offloads, log: Log): void {
-  log.info(`offloads in use: ${formatOffloads(used)}`);
+  log.info(`offloads in use: ${formatOffloads(used)}`, "offloads");
   const refused = OFFLOAD_NAMES.filter((name) => asked[name] && !used[name]);
-  if (refused.length > 0) log.warning(`offloads that this kernel refuses: ${refused.join(" ")}`);
+  const text = `offloads that this kernel refuses: ${refused.join(" ")}`;
+  if (refused.length > 0) log.warning(text, "offloads");
 }
 
 /** spec/mapper.md 7.1, -gateway-ifc-mtu. */
@@ -237,12 +261,13 @@ function findInterfaceMtu(settings: GatewaySettings, machine: Machine, log: Log)
   log.warning(
     `public interface not found by ${formatIp(address)}; assuming an MTU of ` +
       `${INTERFACE_MTU_DEFAULT} (-gateway-ifc-mtu sets another)`,
+    "interface-mtu",
   );
   return INTERFACE_MTU_DEFAULT;
 }
 
 /** The clock of the tables and all that is done once a second; the samples that it takes. */
-function startTick(stage: Stage, desk: PacketDesk | undefined): RateSampler {
+function startTick(stage: Stage, desk: PacketDesk | undefined, health: GatewayHealth): RateSampler {
   const { machine, cleanUp, shared, mapper, nowSeconds, log } = stage;
   const { totals, peerTotals } = shared;
   const peers = () => desk?.remoteGateways() ?? [];
@@ -252,7 +277,8 @@ function startTick(stage: Stage, desk: PacketDesk | undefined): RateSampler {
   const tellRefusedGroups = (): void => {
     if (isTold || shared.totals.total("send-groups-off") === 0) return;
     isTold = true;
-    log.warning("the network device refuses grouped datagrams (gso): they are now sent singly");
+    const text = "the network device refuses grouped datagrams (gso): they are now sent singly";
+    log.warning(text, "offloads");
   };
   const timer = machine.every(TICK_MS, () => {
     const now = nowSeconds();
@@ -260,6 +286,7 @@ function startTick(stage: Stage, desk: PacketDesk | undefined): RateSampler {
     mapper.sweep();
     desk?.housekeeping();
     rates.tick(machine.monotonicMs());
+    health.noteTick();
     tellRefusedGroups();
     log.flush();
     log.tick("timer", `tick ${now}`);
@@ -268,35 +295,48 @@ function startTick(stage: Stage, desk: PacketDesk | undefined): RateSampler {
   return rates;
 }
 
-function startSocket(stage: Stage): void {
+/** Health of the gateway; it hears of the store and of the ticks. */
+function makeHealth(
+  { settings, machine, settled }: Stage,
+  forwarding: Forwarded | undefined,
+  hosts: HostsLoader | undefined,
+): GatewayHealth {
+  const workers = forwarding?.workers;
+  const health = new GatewayHealth({
+    probe: workers && ((timeoutMs) => workers.probe(timeoutMs)),
+    monotonicMs: () => machine.monotonicMs(),
+    tickMs: TICK_MS,
+    readiness: () => [
+      okCheck("device", forwarding?.facts.tunName ?? "none in -devmode"),
+      okCheck("tunnel socket", workers ? `port ${settings.port}` : "none in -devmode"),
+      okCheck("mapper socket", settings.mapperSocket),
+      hosts?.health ?? okCheck("hosts file", "none"),
+    ],
+  });
+  settled.add((_token, isStored) => health.noteStored(isStored));
+  return health;
+}
+
+function startSocket(stage: Stage): MapperSocket {
   const { settings, machine, log, mapper, cleanUp, settled } = stage;
   const socket = startMapperSocket({ settings, machine, log, mapper });
   settled.add((token, isStored) => socket.settled(token, isStored));
   cleanUp.add(() => socket.close());
+  return socket;
 }
 
 /** The control socket; a gateway that cannot have it forwards all the same. */
-async function startControl(
-  stage: Stage,
-  forwarding: Forwarded | undefined,
-  rates: RateSampler,
-): Promise<void> {
-  const { settings, machine, log, mapper, shared, nowSeconds, cleanUp } = stage;
+async function startControl(stage: Stage, routes: ControlRoutes): Promise<void> {
+  const { settings, machine, log, cleanUp } = stage;
   const { controlSocket: path, controlGroup } = settings;
   if (path === undefined) return;
-  const routes = gatewayRoutes({
-    ...{ settings, shared, mapper, log, machine, nowSeconds },
-    desk: forwarding?.desk,
-    facts: forwarding?.facts,
-    rates,
-    startedMs: machine.wallClockMs(),
-  });
   try {
     const server = await machine.serveControl(path, controlGroup, routes);
     cleanUp.add(() => server.close());
-    log.info(`control socket ${path}`);
+    log.info(`control socket ${path}`, "control-socket");
   } catch (error) {
-    log.warning(`no control socket: ${error instanceof Error ? error.message : error}`);
+    const reason = error instanceof Error ? error.message : error;
+    log.warning(`no control socket: ${reason}`, "control-refused");
   }
 }
 
@@ -306,6 +346,7 @@ function describe({ settings, log }: Stage): void {
     `gateway ${pub} + ${formatReference(settings.gatewayReference)}, bound to ` +
       `${formatIp(settings.bind)} port ${settings.port}, encode net ` +
       `${formatPrefix(settings.encodeNet)}`,
+    "gateway",
   );
-  log.info(`mapper socket ${settings.mapperSocket}`);
+  log.info(`mapper socket ${settings.mapperSocket}`, "mapper-socket");
 }

@@ -5,6 +5,7 @@
  */
 
 import { type Complaint, type HostsRecord, parseHosts } from "../mapper/hosts-file.js";
+import type { HealthCheck } from "./health.js";
 import type { Log } from "./log.js";
 import type { Closable, FileText, Machine } from "./ports.js";
 
@@ -30,12 +31,20 @@ export class HostsLoader {
   #watch: Closable | undefined;
   #retry: Closable | undefined;
   #hasLoaded = false;
+  #fault: string | undefined = "not loaded yet";
 
   constructor(path: string, target: HostsTarget, machine: HostsMachine, log: Log) {
     this.#path = path;
     this.#target = target;
     this.#machine = machine;
     this.#log = log;
+  }
+
+  /** What came of the last look at the file, for a health report. */
+  get health(): HealthCheck {
+    const name = `hosts file ${this.#path}`;
+    if (this.#fault === undefined) return { name, state: "ok", detail: "loaded" };
+    return { name, state: "degraded", detail: this.#fault };
   }
 
   /** Loads the file for the first time and watches it from now on. */
@@ -63,21 +72,24 @@ export class HostsLoader {
     const refused = this.#target.installHosts(this.#path, records);
     const all = [...complaints, ...refused].sort((a, b) => a.line - b.line);
     for (const complaint of all.slice(0, COMPLAINTS_MAX)) {
-      this.#log.error(describeComplaint(this.#path, complaint));
+      this.#log.error(describeComplaint(this.#path, complaint), "hosts-mistake");
     }
     if (all.length > COMPLAINTS_MAX) {
-      this.#log.error(`${this.#path}: ${all.length - COMPLAINTS_MAX} more lines with mistakes`);
+      const text = `${this.#path}: ${all.length - COMPLAINTS_MAX} more lines with mistakes`;
+      this.#log.error(text, "hosts-mistake");
     }
     const count = records.length - refused.length;
-    this.#log.info(`loaded ${count} records of ${this.#path}`);
+    this.#log.info(`loaded ${count} records of ${this.#path}`, "hosts-loaded");
     this.#hasLoaded = true;
+    this.#fault = undefined;
   }
 
   /** Last good records stay; an unreadable file is tried again, a missing one is being watched. */
   #keep(file: Exclude<FileText, { kind: "text" }>): void {
     const kept = this.#hasLoaded ? "; its last records stay in force" : "; no records yet";
     const cause = file.kind === "missing" ? "does not exist" : `cannot be read (${file.reason})`;
-    this.#log.warning(`hosts file ${this.#path} ${cause}${kept}`);
+    this.#fault = cause;
+    this.#log.warning(`hosts file ${this.#path} ${cause}${kept}`, "hosts-unreadable");
     if (file.kind === "missing") return;
     this.#retry = this.#machine.every(RETRY_MS, () => this.load());
   }

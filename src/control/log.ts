@@ -1,63 +1,68 @@
 /**
- * The log (spec/mapper.md 7.4): one line per message on standard error, a level letter and the
- * text. No kind of message fills the disk: beyond ten lines a second of one kind the rest is
- * counted and reported as a number (spec/tunnel.md S17).
+ * The log (spec/mapper.md 7.4): one line per message on standard error. Each message belongs to an
+ * event (base/event.ts) by whose name it is limited and found.
  */
 
-import { LruMap } from "../base/limits.js";
+import type { EventId } from "../base/event.js";
+import { printable } from "../base/printable.js";
+import { formatRecord, LEVEL_NAMES, type LogFormat, type LogLevel } from "./log-format.js";
+import { LogLimiter } from "./log-limiter.js";
+import type { LogCounts } from "./metrics/process.js";
 
-/** T trace, D debug, I info, W warning, E error, F fatal. */
-export type LogLevel = "T" | "D" | "I" | "W" | "E" | "F";
-
-/** spec/tunnel.md S17. */
-export const LINES_PER_SECOND_MAX = 10;
-/** Kinds of message remembered at once; a kind that is pushed out starts afresh. */
-const KINDS_MAX = 256;
-const WINDOW_MS = 1000;
+export type { LogLevel } from "./log-format.js";
 
 export interface LogOptions {
   /** Takes one line with its line end. */
   readonly write: (line: string) => void;
   /** Wall clock in milliseconds, with fractions when it has them. */
   readonly nowMs: () => number;
+  /** Absent: text. */
+  readonly format?: LogFormat;
   readonly debugModules?: readonly string[];
   readonly isTraced?: boolean;
   readonly hasTicks?: boolean;
   readonly hasTimeStamps?: boolean;
 }
 
-interface Window {
-  startMs: number;
-  lines: number;
-  suppressed: number;
-  level: LogLevel;
-}
-
 export class Log {
   readonly #options: LogOptions;
   readonly #modules: ReadonlySet<string>;
-  readonly #windows = new LruMap<string, Window>(KINDS_MAX);
+  readonly #limiter: LogLimiter;
+  readonly #lines = Object.fromEntries(
+    Object.values(LEVEL_NAMES).map((name) => [name, 0]),
+  ) as Record<(typeof LEVEL_NAMES)[LogLevel], number>;
 
   constructor(options: LogOptions) {
     this.#options = options;
     this.#modules = new Set(options.debugModules ?? []);
+    this.#limiter = new LogLimiter((event, count) => {
+      this.#line("W", event, `${count} more suppressed: ${event}`);
+    });
   }
 
-  info(text: string): void {
-    this.#limited("I", text);
+  info(text: string, event: EventId = "other"): void {
+    this.#limited("I", event, text);
   }
 
-  warning(text: string): void {
-    this.#limited("W", text);
+  warning(text: string, event: EventId = "other"): void {
+    this.#limited("W", event, text);
   }
 
-  error(text: string): void {
-    this.#limited("E", text);
+  error(text: string, event: EventId = "other"): void {
+    this.#limited("E", event, text);
   }
 
   /** The reason why the program ends; never held back. The caller ends it. */
-  fatal(text: string): void {
-    this.#line("F", text);
+  fatal(text: string, event: EventId = "fatal"): void {
+    this.#line("F", event, text);
+  }
+
+  /** A debug line that has no level letter in text (spec/dns-agent.md 1). */
+  plainDebug(text: string): void {
+    const { format = "text", nowMs, write } = this.#options;
+    this.#lines.debug++;
+    if (format === "text") write(`${printable(text)}\n`);
+    else write(formatRecord(format, { level: "D", event: "other", text, timeMs: nowMs() }));
   }
 
   /** True when debug lines of this module are shown. */
@@ -67,7 +72,7 @@ export class Log {
 
   /** A debug line `D file(line): text`, when `module` is named in -debug. */
   debug(module: string, text: string): void {
-    if (this.isDebugged(module)) this.#line("D", `${callerPlace()}: ${text}`);
+    if (this.isDebugged(module)) this.#line("D", "other", `${callerPlace()}: ${text}`);
   }
 
   /** A debug line about a tick, which -ticks asks for in addition. */
@@ -80,53 +85,32 @@ export class Log {
   }
 
   trace(text: string): void {
-    if (this.isTraced) this.#line("T", text);
+    if (this.isTraced) this.#line("T", "other", text);
   }
 
   /** Reports what was suppressed in windows that have ended; call about once a second. */
   flush(isLast = false): void {
-    const nowMs = this.#options.nowMs();
-    for (const [kind, window] of [...this.#windows.entries()]) {
-      if (!isLast && nowMs - window.startMs < WINDOW_MS) continue;
-      this.#reportSuppressed(kind, window);
-      this.#windows.delete(kind);
-    }
+    this.#limiter.flush(this.#options.nowMs(), isLast);
   }
 
-  #limited(level: LogLevel, text: string): void {
-    const kind = kindOf(level, text);
-    const nowMs = this.#options.nowMs();
-    let window = this.#windows.get(kind);
-    if (window === undefined || nowMs - window.startMs >= WINDOW_MS || nowMs < window.startMs) {
-      if (window !== undefined) this.#reportSuppressed(kind, window);
-      window = { startMs: nowMs, lines: 0, suppressed: 0, level };
-      const evicted = this.#windows.set(kind, window);
-      if (evicted !== undefined) this.#reportSuppressed(evicted[0], evicted[1]);
-    }
-    if (window.lines >= LINES_PER_SECOND_MAX) window.suppressed++;
-    else {
-      window.lines++;
-      this.#line(level, text);
-    }
+  /** Lines since the start, for metrics. */
+  counts(): LogCounts {
+    const { trace, ...lines } = this.#lines;
+    const debug = lines.debug + trace;
+    return { lines: { ...lines, debug }, suppressed: this.#limiter.suppressed };
   }
 
-  #reportSuppressed(kind: string, window: Window): void {
-    if (window.suppressed === 0) return;
-    this.#line(window.level, `${window.suppressed} more suppressed: ${kind.slice(2)}`);
-    window.suppressed = 0;
+  #limited(level: LogLevel, event: EventId, text: string): void {
+    if (this.#limiter.admit(event, this.#options.nowMs())) this.#line(level, event, text);
   }
 
-  #line(level: LogLevel, text: string): void {
-    const stamp = this.#options.hasTimeStamps ? `${timeStamp(this.#options.nowMs())} ` : "";
-    const oneLine = text.replace(/[\r\n]+/g, " ");
-    this.#options.write(`${stamp}${level} ${oneLine}\n`);
+  #line(level: LogLevel, event: EventId, text: string): void {
+    const { format = "text", nowMs, hasTimeStamps, write } = this.#options;
+    const timeMs = nowMs();
+    const stamp = hasTimeStamps === true ? `${timeStamp(timeMs)} ` : "";
+    this.#lines[LEVEL_NAMES[level]]++;
+    write(formatRecord(format, { level, event, text, timeMs }, stamp));
   }
-}
-
-/** Messages that differ only behind their first digit or quotation mark are of one kind. */
-function kindOf(level: LogLevel, text: string): string {
-  const end = text.search(/[0-9"]/);
-  return `${level} ${(end < 8 ? text.slice(0, 24) : text.slice(0, end)).trimEnd()}`;
 }
 
 /** Local time HH:MM:SS.microseconds, without a date. */

@@ -19,6 +19,7 @@ import {
 } from "../wire/mapper-message.js";
 import type { GatewaySettings } from "./gateway-flags.js";
 import type { Log } from "./log.js";
+import type { MapperSocketCounts } from "./metrics/gateway.js";
 import type { ClientConnection, Closable, Machine } from "./ports.js";
 
 /** How often replies that wait too long for the store are looked for. */
@@ -46,18 +47,24 @@ export interface MapperSocketParts {
 export interface MapperSocket extends Closable {
   /** A batch of the mapper was stored or refused. */
   settled(token: number, isStored: boolean): void;
+  /** What has come and gone, for metrics. */
+  counts(): MapperSocketCounts;
 }
 
 /** Listens and serves. Throws when the path is taken or not accessible. */
 export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
   const { settings, machine, log, mapper } = parts;
   const clients = new Map<number, ClientConnection>();
+  const messages = { received: 0, sent: 0 };
   const faults = settings.isDevmode ? new DevmodeFaults(machine.random) : undefined;
   const service = new MapperService({
     mapper,
     versions: { local: settings.localVersion, tunnel: settings.tunnelVersion },
     nowMs: () => machine.monotonicMs(),
-    reply: (id, bytes) => clients.get(id)?.send(faults === undefined ? bytes : faults.reply(bytes)),
+    reply: (id, bytes) => {
+      messages.sent++;
+      clients.get(id)?.send(faults === undefined ? bytes : faults.reply(bytes));
+    },
     newPerUserRate: NEW_PER_USER_RATE,
     onComplaint: (kind, id, count) => complain(log, clients.get(id), kind, count),
   });
@@ -69,6 +76,7 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       log.debug("mbroker", `client ${client.id} of pid ${pid}, uid ${uid} has connected`);
     },
     onMessage(client, message, isTruncated) {
+      messages.received++;
       if (faults?.loses(message) === true) return;
       if (log.isTraced) log.trace(`mapper socket, client ${client.id}: ${hex(message)}`);
       service.handle(client.id, message, isTruncated);
@@ -78,7 +86,8 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       clients.delete(client.id);
       service.disconnected(client.id);
       if (reason === "send-queue-full") {
-        log.warning(`mapper socket: a client does not read its answers: closed ${client.id}`);
+        const text = `mapper socket: a client does not read its answers: closed ${client.id}`;
+        log.warning(text, "mapper-client-slow");
       }
       log.debug("mbroker", `client ${client.id}: ${reason}`);
     },
@@ -96,6 +105,12 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
   }
   return {
     settled: (token, isStored) => service.settled(token, isStored),
+    counts: () => ({
+      ...messages,
+      clients: clients.size,
+      held: service.heldCount,
+      complaints: service.complaints(),
+    }),
     close() {
       timer?.close();
       listener.close();
@@ -110,7 +125,7 @@ function complain(
   count: number,
 ): void {
   const from = client === undefined ? "a client that is gone" : `pid ${client.credentials.pid}`;
-  log.error(`mapper socket: ${kind}, from ${from} (${count} so far)`);
+  log.error(`mapper socket: ${kind}, from ${from} (${count} so far)`, "mapper-client-fault");
 }
 
 /** Loses messages and refuses requests at random, to test DNS agents. */

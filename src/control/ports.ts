@@ -12,6 +12,9 @@ import type { MappingStore } from "../mapper/store.js";
 import type { ArenaPlan } from "../tables/arena.js";
 import type { RingPacket } from "../tables/packet-ring.js";
 import type { ControlRoutes } from "./inspection/api.js";
+import type { monitoringPaths } from "./inspection/monitoring.js";
+import type { ListenAddress } from "./metrics/listen-address.js";
+import type { ProcessUsage } from "./metrics/process.js";
 
 /** A resource that has to be given back. */
 export interface Closable {
@@ -54,6 +57,8 @@ export interface TunRequest {
   readonly offloads: Offloads;
   /** Queues to ask for. */
   readonly queues: number;
+  /** Asks for a side queue beside them; the seed is that of the known addresses. */
+  readonly side: { readonly seed: number };
 }
 
 /** The TUN device as the main thread uses it. Closing it removes the interface. */
@@ -61,6 +66,8 @@ export interface TunInterface extends Closable {
   readonly name: string;
   /** What is in use of the offloads that were asked for. */
   readonly offloads: Pick<Offloads, "csum" | "tso" | "uso">;
+  /** Where the kernel sorts packets: the buckets to fill (tables/known-addresses.ts). */
+  readonly known: Uint8Array | undefined;
   /** Settings of the machine that may stop traffic, one sentence each. */
   readonly warnings: readonly string[];
   /** Writes one native packet (borrowed); false when the kernel refuses it. */
@@ -155,6 +162,9 @@ export interface Machine {
   listen(path: string, group: string | undefined, handlers: ClientHandlers): Closable;
   /** Answers questions at a control socket; `group` as with `listen`. */
   serveControl(path: string, group: string | undefined, routes: ControlRoutes): Promise<Closable>;
+  /** Answers pages at an HTTP port. */
+  serveHttp(where: ListenAddress, pages: ReturnType<typeof monitoringPaths>): Promise<Closable>;
+  processUsage(): ProcessUsage;
   readText(path: string): FileText;
   /** Calls back, delayed until writing has paused, when a file changes, appears or goes. */
   watchFile(path: string, onChange: () => void): Closable;

@@ -7,7 +7,7 @@ import { formatIp, type IpAddress } from "../base/ip.js";
 import type { Configuration } from "../dns/configuration.js";
 import type { HealthSettings } from "../dns/plugins/health/setup.js";
 import type { HttpAddress } from "../dns/plugins/http-address.js";
-import { HttpEndpoint, type HttpReply } from "../platform/dns-server-http.js";
+import { HttpEndpoint, type HttpReply } from "../platform/http-endpoint.js";
 import { SystemCallError } from "../platform/system-error.js";
 
 /** Where the answers come from. */

@@ -16,7 +16,9 @@ import { startControlServer } from "../platform/control-server.js";
 import { FileWatch } from "../platform/file-watch.js";
 import * as libc from "../platform/libc.js";
 import { allocateMemory } from "../platform/memory.js";
+import { openMonitoringPort } from "../platform/monitoring-port.js";
 import { interfaceMtu, listAddresses } from "../platform/network-interfaces.js";
+import { processUsage } from "../platform/process-usage.js";
 import { systemRandom } from "../platform/random.js";
 import type { Reactor } from "../platform/reactor.js";
 import { SeqpacketListener } from "../platform/seqpacket.js";
@@ -38,6 +40,8 @@ const PACKET_BYTES_MAX = 65_535;
 interface WithDescriptors {
   /** One for each lane. */
   readonly fds: readonly number[];
+  /** Of the TUN device: its side queue, or -1. */
+  readonly sideFd?: number;
 }
 
 /**
@@ -66,15 +70,17 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
     openTunnel,
     openTun: openTunInterface,
     startForwarding(request) {
-      const tunFds = (request.tun as TunInterface & WithDescriptors).fds;
+      const { fds: tunFds, sideFd = -1 } = request.tun as TunInterface & WithDescriptors;
       const tunnelFds = (request.tunnel as TunnelSocket & WithDescriptors).fds;
       const { module } = kernel;
       const memory = memories.get(request.memory)!;
       const wasm = module && { module, memory };
-      return startForwarding(request, { tunFds, tunnelFds, wasm }, reactor);
+      return startForwarding(request, { tunFds, sideFd, tunnelFds, wasm }, reactor);
     },
     listen: (path, group, handlers) => listen(reactor, path, group, handlers),
     serveControl: (path, group, routes) => startControlServer({ path, group, routes }),
+    serveHttp: openMonitoringPort,
+    processUsage,
     readText,
     watchFile: (path, onChange) => new FileWatch(path, onChange),
     every,
@@ -112,6 +118,8 @@ const openTunInterface: Machine["openTun"] = (request) => {
   const buffer = allocateMemory(headerBytes + PACKET_BYTES_MAX);
   const tun: TunInterface & WithDescriptors = {
     fds: device.queueFds,
+    sideFd: device.side?.fd ?? -1,
+    known: device.side?.known,
     name: device.name,
     offloads: device.offloads,
     warnings: device.warnings,

@@ -3,6 +3,12 @@
 import type { IpAddress } from "../../src/base/ip.js";
 import { seededRandom } from "../../src/base/random.js";
 import type { ControlRoutes } from "../../src/control/inspection/api.js";
+import type { monitoringPaths } from "../../src/control/inspection/monitoring.js";
+import {
+  formatListenAddress,
+  type ListenAddress,
+} from "../../src/control/metrics/listen-address.js";
+import type { ProcessUsage } from "../../src/control/metrics/process.js";
 import type {
   ClientConnection,
   ClientHandlers,
@@ -29,6 +35,8 @@ export class FakeMachine implements Machine {
   /** Steps that throw: name of the event. */
   readonly broken = new Set<string>();
   handlers: ClientHandlers | undefined;
+  /** Pages of the HTTP port. */
+  pages: ReturnType<typeof monitoringPaths> = new Map();
   forwarding: ForwardingRequest | undefined;
   /** Whether the worker answers when it is asked for a sign of life. */
   isWorkerAlive = true;
@@ -86,6 +94,7 @@ export class FakeMachine implements Machine {
     this.#open("tun");
     return {
       name: "fake0",
+      known: undefined,
       offloads: NO_OFFLOADS,
       warnings: ["forwarding is off"],
       write: (packet: Uint8Array) => this.written.push(packet.slice()) > 0,
@@ -106,6 +115,19 @@ export class FakeMachine implements Machine {
     this.#open(`listen ${path}`);
     this.handlers = handlers;
     return { close: () => void this.events.push("close listener") };
+  }
+
+  async serveHttp(where: ListenAddress, pages: ReturnType<typeof monitoringPaths>) {
+    this.#open(`http ${formatListenAddress(where)}`);
+    this.pages = pages;
+    return { close: () => void this.events.push("close http") };
+  }
+
+  processUsage(): ProcessUsage {
+    return {
+      ...{ cpuSeconds: 1.5, residentBytes: 2 ** 26, virtualBytes: 2 ** 30, openFds: 20 },
+      ...{ maxFds: 1024, startSeconds: 1_700_000_000, activeSeconds: 0.25 },
+    };
   }
 
   readText(): FileText {

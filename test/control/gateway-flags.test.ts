@@ -45,6 +45,8 @@ test("every flag has the default of the specification", () => {
     mapperGroup: undefined,
     controlSocket: "/run/ipref/gateway.control",
     controlGroup: undefined,
+    metrics: undefined,
+    logFormat: "auto",
     hostsFile: "/etc/hosts",
     buffersMax: 64,
     remoteGatewaysMax: 1024,
