@@ -123,6 +123,11 @@ export class PacketDesk {
     return this.#remotes.list();
   }
 
+  /** Remote gateways that came first; times are mapper seconds. */
+  callers(): ReturnType<RemoteGateways["callers"]> {
+    return this.#remotes.callers();
+  }
+
   /**
    * A slow path that knows what this one knows, creates nothing, and tells `parts` what it decides
    * and which routes it would take.
