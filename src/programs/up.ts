@@ -32,6 +32,11 @@ export interface UpFlags {
 /** Adds `--config` and the flags of all settings that have one. */
 export function addConfigurationFlags(command: Command): Command {
   command.option("--config <file>", `configuration (default: ${CONFIGURATION_FILE} if present)`);
+  return addSettingFlags(command);
+}
+
+/** Adds the flags of all settings that have one. */
+export function addSettingFlags(command: Command): Command {
   for (const { flag, valueName, preset, presetText, meaning } of SETTINGS) {
     if (flag === undefined) continue;
     const shown = presetText ?? String(preset);

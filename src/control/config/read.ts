@@ -165,7 +165,7 @@ function readFlags(
     const { flag } = setting;
     const found = flag === undefined ? undefined : flags.get(flag);
     if (flag === undefined || found === undefined) continue;
-    const value = fromFlag(setting, found);
+    const value = valueOfFlag(setting, found);
     const rule = ruleBroken(setting, value);
     if (rule !== undefined) complaints.push(`Cannot use --${flag} ${found}: ${rule}`);
     else {
@@ -175,8 +175,15 @@ function readFlags(
   }
 }
 
-/** A flag's text as the type of its preset. */
-function fromFlag({ preset }: Setting, found: string): unknown {
+/** What is wrong with the values of flags, each by itself. */
+export function flagComplaints(flags: ReadonlyMap<string, string>): readonly string[] {
+  const reading: Reading = { values: new Map(), origins: new Map(), complaints: [] };
+  readFlags(flags, reading);
+  return reading.complaints;
+}
+
+/** A flag's text as the type of its setting; not checked. */
+export function valueOfFlag({ preset }: Setting, found: string): unknown {
   if (Array.isArray(preset)) return found === "" ? [] : found.split(",").map((word) => word.trim());
   if (typeof preset === "number" && /^[0-9]+$/.test(found)) return Number(found);
   return found;
