@@ -10,6 +10,7 @@ import { Reactor } from "../../src/platform/reactor.js";
 import { connectSeqpacket } from "../../src/platform/seqpacket.js";
 import { repositoryRoot, stopProcess } from "../../src/programs/demo/gateway-process.js";
 import { Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
+import { knotServer, nsdServer } from "../support/name-servers.js";
 
 export const GATEWAY = "198.51.100.1";
 export const KEY_TEXT =
@@ -173,18 +174,7 @@ export async function startKnot(
   );
   writeFileSync(
     join(folder, "knot.conf"),
-    `server:
-  rundir: ${folder}
-  listen: [127.0.0.1@${port}, "::1@${port}"]
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-key:
+    `${knotServer(folder, [`127.0.0.1@${port}`, `::1@${port}`])}key:
   - id: transfer
     algorithm: hmac-sha256
     secret: ${SECRET}
@@ -272,21 +262,7 @@ export async function startNsd(
   );
   writeFileSync(
     join(folder, "nsd.conf"),
-    `server:
-  username: ""
-  ip-address: 127.0.0.1@${port}
-  zonesdir: "${folder}"
-  pidfile: "${folder}/nsd.pid"
-  xfrdfile: "${folder}/xfrd.state"
-  xfrdir: "${folder}"
-  zonelistfile: "${folder}/zone.list"
-  database: ""
-  logfile: ""
-  server-count: 1
-  verbosity: 2
-remote-control:
-  control-enable: no
-${key("transfer", "hmac-sha256")}${key("strong", "hmac-sha512")}${list.join("")}`,
+    `${nsdServer(folder, `127.0.0.1@${port}`)}${key("transfer", "hmac-sha256")}${key("strong", "hmac-sha512")}${list.join("")}`,
   );
   const program = site.spawn("nsd", ["-d", "-c", join(folder, "nsd.conf")]);
   await program.until(/nsd started/);

@@ -13,6 +13,7 @@ import {
   type Namespaces,
   waitFor,
 } from "../../src/programs/demo/namespaces.js";
+import { knotServer, nsdServer } from "./name-servers.js";
 
 const START_TIMEOUT_MS = 15_000;
 
@@ -113,18 +114,7 @@ export async function startKnot(
   );
   writeFileSync(
     join(folder, "knot.conf"),
-    `server:
-  rundir: ${folder}
-  listen: [0.0.0.0@${port}, "::@${port}"]
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-${options.extra ?? ""}zone:
+    `${knotServer(folder, [`0.0.0.0@${port}`, `::@${port}`])}${options.extra ?? ""}zone:
 ${list.join("")}`,
   );
   const knot = spawnLogged(namespaces, namespace, folder, "knotd", [
@@ -145,20 +135,7 @@ export async function startNsdSecondary(
   const folder = newFolder(namespaces, "nsd");
   writeFileSync(
     join(folder, "nsd.conf"),
-    `server:
-  username: ""
-  zonesdir: "${folder}"
-  pidfile: "${folder}/nsd.pid"
-  xfrdfile: "${folder}/xfrd.state"
-  xfrdir: "${folder}"
-  zonelistfile: "${folder}/zone.list"
-  database: ""
-  logfile: ""
-  server-count: 1
-  verbosity: 2
-remote-control:
-  control-enable: no
-zone:
+    `${nsdServer(folder)}zone:
   name: "${zone}"
   zonefile: "${folder}/${zone}.zone"
   request-xfr: AXFR ${primary} NOKEY
