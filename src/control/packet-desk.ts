@@ -25,6 +25,7 @@ import {
 import { DEFAULT_PROTOCOLS, type TranslationSettings } from "../translate/settings.js";
 import type { GatewaySettings } from "./gateway-flags.js";
 import type { Log } from "./log.js";
+import type { PacketTap } from "./packet-tap.js";
 import type { Machine, TunInterface, TunnelSocket } from "./ports.js";
 import type { SharedState } from "./shared-state.js";
 import { tunMtuBytes } from "./tun-mtu.js";
@@ -56,6 +57,8 @@ export type DeskRehearsal = Pick<RehearsalParts, "lookup" | "output" | "onRoute"
 
 /** Takes packets from workers. */
 export class PacketDesk {
+  /** Hears of every packet while a capture is on. */
+  tap: PacketTap | undefined;
   readonly #parts: PacketDeskParts;
   readonly #remotes: RemoteGateways;
   readonly #slowPath: SlowPath;
@@ -93,24 +96,29 @@ export class PacketDesk {
     const { log } = this.#parts;
     if (item.kind === RING_FROM_LOCAL) {
       if (log.isTraced) log.trace(`local ${hexDump(item.packet)}`);
+      this.tap?.fromLocal(item.packet, false);
       this.#slowPath.fromLocal(item.packet);
     } else if (item.kind === RING_FROM_TUNNEL) {
       if (log.isTraced) {
         log.trace(`tunnel from ${formatIp(item.address)}:${item.port} ${hexDump(item.packet)}`);
       }
+      this.tap?.fromTunnel(item.packet, item.address, item.port, false);
       this.#slowPath.fromTunnel(item.packet, item.address, item.port);
     } else if (item.kind === RING_SEND_TOO_BIG) this.#sentTooBig(item);
     else if (item.kind === RING_SOCKET_ERROR) this.#readErrors();
+    this.tap?.end();
   }
 
   /** A commit is durable: packets that waited for it go on. */
   retryWaiting(): void {
     this.#slowPath.retryWaiting();
+    this.tap?.end();
   }
 
   /** A commit has failed: packets that waited for it are dropped and counted. */
   refuseWaiting(): void {
     this.#slowPath.refuseWaiting();
+    this.tap?.end();
   }
 
   /** How many remote gateways local hosts send to. */
@@ -178,6 +186,7 @@ export class PacketDesk {
   /** About once a second. */
   housekeeping(): void {
     this.#slowPath.housekeeping();
+    this.tap?.end();
   }
 
   #output(): SlowPathOutput {
@@ -186,18 +195,24 @@ export class PacketDesk {
       sendTunnel: (destination, port, packet) => {
         if (log.isTraced) log.trace(`send ${formatIp(destination)}:${port} ${hexDump(packet)}`);
         const result = tunnel.send(destination, port, packet);
+        this.tap?.sent(destination, port, packet, result);
         const entry = result === "sent" ? this.#remotes.entryOf(destination) : 0;
         if (entry !== 0) shared.peerTraffic.add(entry, 1, packet.length);
         return result;
       },
       writeLocal: (packet) => {
         if (log.isTraced) log.trace(`write ${hexDump(packet)}`);
-        return tun.write(packet);
+        const isTaken = tun.write(packet);
+        this.tap?.written(packet, isTaken);
+        return isTaken;
       },
       drop: (reason: DropReason) => {
         shared.counters.add(dropCounterIndex(reason), 1);
+        this.tap?.dropped(reason);
         if (log.isDebugged("fwd")) log.debug("fwd", `drop: ${reason}`);
       },
+      resumesLocal: (packet) => this.tap?.fromLocal(packet, true),
+      resumesTunnel: (packet, source, port) => this.tap?.fromTunnel(packet, source, port, true),
     };
   }
 

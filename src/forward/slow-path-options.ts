@@ -19,6 +19,10 @@ export interface SlowPathOutput {
   writeLocal(packet: Uint8Array): boolean;
   /** Counts a dropped packet. */
   drop(reason: DropReason): void;
+  /** A local packet that was held is tried again, or given up. */
+  resumesLocal?(packet: Uint8Array): void;
+  /** The same with a datagram of the tunnel. */
+  resumesTunnel?(packet: Uint8Array, source: IpAddress, port: number): void;
 }
 
 /** The mapper as the slow path uses it. */

@@ -123,6 +123,7 @@ export class SlowPath {
   /** Tries the packets again that wait for a mapping: to be called after each commit. */
   retryWaiting(): void {
     for (const waiting of this.#waiting.takeAll()) {
+      this.#resumes(waiting);
       if (waiting.from === "local") this.#encapsulate(waiting.packet, undefined);
       else this.#decapsulate(waiting.arrival, {});
     }
@@ -130,7 +131,10 @@ export class SlowPath {
 
   /** Drops the packets that wait for a mapping: to be called when a commit has failed. */
   refuseWaiting(): void {
-    for (const _waiting of this.#waiting.takeAll()) this.#drop("mapping-storage");
+    for (const waiting of this.#waiting.takeAll()) {
+      this.#resumes(waiting);
+      this.#drop("mapping-storage");
+    }
   }
 
   /** Counts what was held too long; to be called now and then. */
@@ -361,6 +365,13 @@ export class SlowPath {
   #wait(waiting: Waiting): void {
     const packet = waiting.from === "local" ? waiting.packet : waiting.arrival.packet;
     if (!this.#waiting.add(waiting, packet.length)) this.#drop("mapping-pending-full");
+  }
+
+  #resumes(waiting: Waiting): void {
+    const { output } = this.#options;
+    if (waiting.from === "local") return output.resumesLocal?.(waiting.packet);
+    const { packet, source, port } = waiting.arrival;
+    output.resumesTunnel?.(packet, source, port);
   }
 
   /** Drops a packet; the rest of a refused ICMP message will be dropped as well (spec 9 S16). */

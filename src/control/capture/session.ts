@@ -1,0 +1,257 @@
+/**
+ * One running capture: takes records from the workers' rings and from the slow path, puts them in
+ * order of time, and gives them out as a pcapng file or as lines of JSON, until one of its limits
+ * is reached or its client has gone. What the client does not take in time is lost and counted;
+ * nothing here ever waits for it. Main thread.
+ */
+
+import { CaptureDescriber, type OwnGateway } from "../../capture/describe.js";
+import { type CaptureFilter, compileFilter, formatFilter } from "../../capture/filter.js";
+import { buildDatagram, type DatagramEnd, outerLength } from "../../capture/outer-header.js";
+import {
+  interfaceBlock,
+  PACKET_INBOUND,
+  PACKET_OUTBOUND,
+  packetBlock,
+  sectionBlock,
+  statisticsBlock,
+} from "../../capture/pcapng.js";
+import { CaptureSubject } from "../../capture/subject.js";
+import {
+  type CaptureRecord,
+  type CaptureRingConsumer,
+  type CaptureSide,
+  SIDE_LOCAL,
+  SIDE_TUNNEL,
+  TO_TUNNEL,
+} from "../../tables/capture-ring.js";
+import { ChunkQueue } from "./chunk-queue.js";
+import { type CaptureEndReason, captureLine } from "./lines.js";
+
+/** Records taken in one turn: about the time that the slow path has in one. */
+const RECORDS_PER_TURN_MAX = 1000;
+/** Records of the slow path that wait for the next turn. */
+const WAITING_RECORDS_MAX = 4096;
+
+const SIDES = [SIDE_LOCAL, SIDE_TUNNEL] as const;
+
+/** What is to be captured, within which limits. */
+export interface CaptureRequest {
+  readonly filter: CaptureFilter;
+  readonly snaplen: number;
+  readonly format: "pcapng" | "lines";
+  readonly countMax: number;
+  readonly durationMs: number;
+  readonly bytesMax: number;
+}
+
+/** What a session works with. */
+export interface SessionParts {
+  readonly request: CaptureRequest;
+  readonly generation: number;
+  /** Rings of the workers: of the egress and of the ingress workers. */
+  readonly egressRings: readonly CaptureRingConsumer[];
+  readonly ingressRings: readonly CaptureRingConsumer[];
+  readonly own: OwnGateway;
+  /** The gateway's end of the tunnel, as far as it is known. */
+  readonly tunnelEnd: DatagramEnd;
+  readonly tunName: string;
+  /** Name and version of the program. */
+  readonly application: string;
+  readonly nowMs: () => number;
+  readonly wallClockMs: () => number;
+  /** Called once, at the end. */
+  readonly onEnd: () => void;
+}
+
+/** Packets of one side. */
+interface SideCounts {
+  shown: number;
+  lost: number;
+}
+
+/** A running capture. */
+export class CaptureSession {
+  readonly #parts: SessionParts;
+  readonly #queue = new ChunkQueue();
+  readonly #describer: CaptureDescriber;
+  readonly #subject = new CaptureSubject();
+  readonly #test: (subject: CaptureSubject) => boolean;
+  readonly #startMs: number;
+  readonly #startNs: bigint;
+  readonly #counts: Readonly<Record<CaptureSide, SideCounts>> = {
+    [SIDE_LOCAL]: { shown: 0, lost: 0 },
+    [SIDE_TUNNEL]: { shown: 0, lost: 0 },
+  };
+  #waiting: CaptureRecord[] = [];
+  #bytes = 0;
+  #isEnded = false;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.#describer = new CaptureDescriber(parts.own);
+    this.#test = compileFilter(parts.request.filter);
+    this.#startMs = parts.nowMs();
+    this.#startNs = BigInt(Math.floor(parts.wallClockMs())) * 1_000_000n;
+    for (const ring of [...parts.egressRings, ...parts.ingressRings]) ring.takeLost();
+    if (parts.request.format === "pcapng") this.#writeHead();
+  }
+
+  /** The capture as it grows; ends with it. */
+  chunks(): AsyncIterable<string | Uint8Array> {
+    return this.#queue;
+  }
+
+  /** A record of the slow path. */
+  offer(record: CaptureRecord): void {
+    const wanted = this.#wantedSides(record);
+    if (wanted === 0 || this.#isEnded) return;
+    if (this.#waiting.length < WAITING_RECORDS_MAX) {
+      this.#waiting.push({ ...record, sides: wanted });
+    } else this.#lose(record.direction === TO_TUNNEL ? SIDE_LOCAL : SIDE_TUNNEL, 1);
+  }
+
+  /** Now and then: gives out what has come. */
+  turn(): void {
+    if (this.#isEnded) return;
+    const { egressRings, ingressRings, generation, request, nowMs } = this.#parts;
+    const rings = [...egressRings, ...ingressRings];
+    const records = this.#waiting;
+    this.#waiting = [];
+    const countMax = Math.ceil(RECORDS_PER_TURN_MAX / rings.length);
+    for (const ring of rings) {
+      for (let count = 0; count < countMax; count++) {
+        const record = ring.take(generation);
+        if (record === undefined) break;
+        records.push(record);
+      }
+    }
+    for (const ring of egressRings) this.#lose(SIDE_LOCAL, ring.takeLost());
+    for (const ring of ingressRings) this.#lose(SIDE_TUNNEL, ring.takeLost());
+    records.sort((a, b) => a.timeMs - b.timeMs);
+    for (const record of records) this.#give(record);
+    this.#queue.flush();
+    if (nowMs() - this.#startMs >= request.durationMs) this.end("duration");
+  }
+
+  /** Ends the capture; what was given out so far is delivered first. */
+  end(reason: CaptureEndReason): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    if (this.#parts.request.format === "pcapng") this.#writeStatistics();
+    else {
+      const [local, tunnel] = [this.#counts[SIDE_LOCAL], this.#counts[SIDE_TUNNEL]];
+      const packets = local.shown + tunnel.shown;
+      const end = { reason, packets, lost: local.lost + tunnel.lost };
+      this.#queue.pushLast(`${JSON.stringify({ end })}\n`);
+    }
+    this.#queue.end();
+    this.#parts.onEnd();
+  }
+
+  #wantedSides(record: CaptureRecord): number {
+    const subject = this.#subject;
+    subject.setNative(record.native, 0, record.native.length);
+    subject.setTunnel(record.tunnel, 0, record.tunnel.length);
+    const hasRemote = record.remotePort !== 0;
+    subject.remote.set(record.remote.bytes, 0, hasRemote ? record.remote.bytes.length : 0);
+    subject.path = record.path;
+    subject.verdict = record.verdict;
+    subject.reason = record.reason;
+    let wanted = 0;
+    for (const side of SIDES) {
+      subject.side = side;
+      if ((record.sides & side) !== 0 && this.#test(subject)) wanted |= side;
+    }
+    return wanted;
+  }
+
+  #lose(side: CaptureSide, count: number): void {
+    this.#counts[side].lost += count;
+  }
+
+  #give(record: CaptureRecord): void {
+    for (const side of SIDES) {
+      if ((record.sides & side) === 0 || this.#isEnded) continue;
+      const { request } = this.#parts;
+      const chunk =
+        request.format === "pcapng" ? this.#block(record, side) : this.#line(record, side);
+      if (this.#bytes + chunk.length > request.bytesMax) return this.end("size");
+      if (!this.#queue.push(chunk)) {
+        this.#lose(side, 1);
+        continue;
+      }
+      this.#bytes += chunk.length;
+      this.#counts[side].shown++;
+      const { [SIDE_LOCAL]: local, [SIDE_TUNNEL]: tunnel } = this.#counts;
+      if (local.shown + tunnel.shown >= request.countMax) return this.end("count");
+    }
+  }
+
+  #timeNs(timeMs: number): bigint {
+    return this.#startNs + BigInt(Math.round((timeMs - this.#startMs) * 1e6));
+  }
+
+  #line(record: CaptureRecord, side: CaptureSide): string {
+    const description = this.#describer.describe(record, side);
+    const hasEnds = side === SIDE_TUNNEL && record.remotePort !== 0;
+    const ends = hasEnds ? this.#outerEnds(record) : undefined;
+    const line = captureLine(description, { timeNs: this.#timeNs(record.timeMs), ends });
+    return `${JSON.stringify(line)}\n`;
+  }
+
+  #block(record: CaptureRecord, side: CaptureSide): Uint8Array {
+    const { snaplen } = this.#parts.request;
+    const isInbound = (side === SIDE_LOCAL) === (record.direction === TO_TUNNEL);
+    const of = side === SIDE_LOCAL ? this.#nativePacket(record) : this.#datagram(record);
+    return packetBlock({
+      on: side === SIDE_LOCAL ? 0 : 1,
+      timeNs: this.#timeNs(record.timeMs),
+      packet: of.packet.subarray(0, snaplen),
+      originalLength: of.length,
+      flags: isInbound ? PACKET_INBOUND : PACKET_OUTBOUND,
+      comment: this.#describer.describe(record, side).comment,
+    });
+  }
+
+  #nativePacket({ native, nativeLength }: CaptureRecord) {
+    return { packet: native, length: nativeLength };
+  }
+
+  /** The tunnel packet in its datagram, as it is on the way between the gateways. */
+  #datagram(record: CaptureRecord) {
+    const { tunnel, tunnelLength } = record;
+    const { source, destination } = this.#outerEnds(record);
+    const packet = buildDatagram(source, destination, tunnel, tunnelLength);
+    return { packet, length: tunnelLength + outerLength(source.address) };
+  }
+
+  #outerEnds(record: CaptureRecord): { source: DatagramEnd; destination: DatagramEnd } {
+    const own = this.#parts.tunnelEnd;
+    const remote = { address: record.remote, port: record.remotePort };
+    if (record.direction === TO_TUNNEL) return { source: own, destination: remote };
+    return { source: remote, destination: own };
+  }
+
+  #writeHead(): void {
+    const { application, request, tunName, tunnelEnd } = this.#parts;
+    const { snaplen } = request;
+    const filter = formatFilter(request.filter);
+    const comment = "Both sides of an IPREF gateway; each packet has its mapping and verdict";
+    this.#queue.push(sectionBlock(application, comment));
+    const local = "Local network: native packets, super-packets as one";
+    const tunnel = `Tunnel: UDP port ${tunnelEnd.port}, outer headers as the kernel makes them`;
+    this.#queue.push(interfaceBlock({ name: tunName, description: local, snaplen, filter }));
+    this.#queue.push(interfaceBlock({ name: "tunnel", description: tunnel, snaplen, filter }));
+    this.#queue.flush();
+  }
+
+  #writeStatistics(): void {
+    const endNs = this.#timeNs(this.#parts.nowMs());
+    for (const [on, side] of SIDES.entries()) {
+      const { shown: received, lost: dropped } = this.#counts[side];
+      const startNs = this.#startNs;
+      this.#queue.pushLast(statisticsBlock({ on, startNs, endNs, received, dropped }));
+    }
+  }
+}
