@@ -8,9 +8,14 @@ import { performance } from "node:perf_hooks";
 import { type Command, Option } from "commander";
 import { type ReadConfiguration, readConfiguration } from "../control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
+import { takeServiceManager } from "../platform/service-manager.js";
 import { newCommand, parseArguments } from "./command-line.js";
 import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK } from "./exit-status.js";
+import { Service } from "./service.js";
 import { PartFailed } from "./up-part.js";
+import { pathsOf } from "./up-plan.js";
+import { privilegeComplaint } from "./up-privileges.js";
+import { gatewayLook } from "./up-service.js";
 import { ConfigurationRefused, REFUSED_STATUS, UpSystem } from "./up-system.js";
 
 /** The configuration file when it exists. */
@@ -118,10 +123,6 @@ export async function run(args: readonly string[]): Promise<number> {
   const startMs = performance.now();
   const flags = parseUpFlags(args);
   if (typeof flags === "number") return flags;
-  if (!flags.isCheck && process.geteuid?.() !== 0) {
-    complain(["ipref up creates a network interface and needs root: sudo ./ipref up"]);
-    return EXIT_NO_PERMISSION;
-  }
   let system: UpSystem;
   try {
     system = new UpSystem({
@@ -138,11 +139,18 @@ export async function run(args: readonly string[]): Promise<number> {
   } catch (error) {
     return refusal(error);
   }
+  const complaint = privilegeComplaint(system.configuration);
+  if (complaint !== undefined) {
+    complain([complaint]);
+    return EXIT_NO_PERMISSION;
+  }
   return await supervise(system, startMs);
 }
 
 async function supervise(system: UpSystem, startMs: number): Promise<number> {
   const requested = stopRequest(() => system.kill());
+  const manager = takeServiceManager(process.env, process.pid);
+  const service = new Service(manager, gatewayLook(pathsOf(system.configuration).control.gateway));
   let status = EXIT_OK;
   try {
     const started = system.start().then(() => "started" as const);
@@ -150,13 +158,15 @@ async function supervise(system: UpSystem, startMs: number): Promise<number> {
     if ((await Promise.race([started, requested])) === "started") {
       const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
       process.stdout.write(`ipref: ready in ${seconds} s, ${summary(system.configuration)}\n`);
-      process.on("SIGHUP", () => void system.reload());
+      service.ready(summary(system.configuration));
+      process.on("SIGHUP", () => void service.reload(() => system.reload()));
       await requested;
     }
   } catch (error) {
     status = refusal(error);
     if (error instanceof ConfigurationRefused) return status;
   }
+  service.stopping();
   await system.stop();
   return status;
 }

@@ -1,0 +1,33 @@
+/** `ipref up` as a service: its health is that of the gateway that it keeps running. */
+
+import type { HealthReport } from "../control/health.js";
+import { ControlUnavailable, callControl } from "../platform/control-client.js";
+import { EXIT_NOT_RUNNING } from "./exit-status.js";
+import type { HealthLook } from "./service.js";
+
+/** The gateway asks its workers for at most a second. */
+const ANSWER_TIME_MS = 5000;
+
+/**
+ * Asks the gateway. One that does not run is no fault of the supervisor, which starts it again;
+ * one that runs and does not answer, or whose workers do not, is.
+ */
+export function gatewayLook(socketPath: string): HealthLook {
+  return async () => {
+    try {
+      const signal = AbortSignal.timeout(ANSWER_TIME_MS);
+      const answer = await callControl(socketPath, { path: "/healthz", signal });
+      const report = (await answer.json()) as HealthReport;
+      return report.state === "failing" ? faultOf(report) : undefined;
+    } catch (error) {
+      const isEnded = error instanceof ControlUnavailable && error.exitStatus === EXIT_NOT_RUNNING;
+      return isEnded ? undefined : `the gateway: ${(error as Error).message}`;
+    }
+  };
+}
+
+/** The failing checks, in one phrase. */
+export function faultOf({ checks }: HealthReport): string {
+  const failing = checks.filter(({ state }) => state === "failing");
+  return failing.map(({ name, detail }) => `${name} ${detail}`).join(", ");
+}
