@@ -218,7 +218,12 @@ export class MapperClient implements MapperPort {
     this.#isReady = true;
     this.#retryDelayMs = 0;
     this.#isFailureLogged = false;
-    this.#parts.log.write("INFO", "ipref", `connected to the mapper at ${this.#parts.path}`);
+    this.#parts.log.write(
+      "INFO",
+      "ipref",
+      `connected to the mapper at ${this.#parts.path}`,
+      "dns-mapper-connected",
+    );
     for (const pending of [...this.#byId.values()]) {
       if (this.#link !== link) return;
       this.#send(pending);
@@ -229,7 +234,7 @@ export class MapperClient implements MapperPort {
     this.#lastError = error;
     if (!this.#isFailureLogged) {
       this.#isFailureLogged = true;
-      this.#parts.log.write("WARNING", "ipref", error);
+      this.#parts.log.write("WARNING", "ipref", error, "dns-mapper-lost");
     }
     this.#planRetry();
   }
@@ -248,7 +253,12 @@ export class MapperClient implements MapperPort {
     this.#link = undefined;
     this.#generation++;
     this.#lastError = why;
-    this.#parts.log.write("WARNING", "ipref", `mapper at ${this.#parts.path}: ${why}`);
+    this.#parts.log.write(
+      "WARNING",
+      "ipref",
+      `mapper at ${this.#parts.path}: ${why}`,
+      "dns-mapper-lost",
+    );
     for (const listener of this.#lostListeners) listener();
     for (const pending of [...this.#byId.values()]) {
       if (pending.sentCount > 1) this.#fail(pending, why);

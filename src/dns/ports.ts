@@ -3,6 +3,7 @@
  * implements them and tests hand in doubles. Every promise resolves: failures are values.
  */
 
+import type { EventId } from "../base/event.js";
 import type { IpAddress } from "../base/ip.js";
 import type { RandomSource } from "../base/random.js";
 import type { Reference } from "../base/reference.js";
@@ -24,9 +25,12 @@ export interface Timers {
 
 export type LogLevel = "DEBUG" | "INFO" | "WARNING" | "ERROR";
 
-/** The program's log; `plugin` is undefined for the server itself (spec/resolver.md 2.1). */
+/**
+ * The program's log; `plugin` is undefined for the server itself (spec/resolver.md 2.1). `event`
+ * has a default for the lines of plugins.
+ */
 export interface Log {
-  write(level: LogLevel, plugin: string | undefined, text: string): void;
+  write(level: LogLevel, plugin: string | undefined, text: string, event?: EventId): void;
   readonly isDebug: boolean;
 }
 

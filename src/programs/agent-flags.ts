@@ -26,6 +26,12 @@ import {
   type RawFlags,
   splitGoFlags,
 } from "../control/go-flags.js";
+import { LOG_FORMATS, type LogFormatChoice } from "../control/log-format.js";
+import {
+  LISTEN_ADDRESS_RULE,
+  type ListenAddress,
+  parseListenAddress,
+} from "../control/metrics/listen-address.js";
 import { EXIT_FAILED, EXIT_USAGE } from "./exit-status.js";
 import type { PartControl } from "./part-control.js";
 
@@ -60,6 +66,9 @@ export interface AgentProgramSettings {
   readonly isDebugged: boolean;
   readonly hasTimeStamps: boolean;
   readonly isDevmode: boolean;
+  /** Where metrics can be read over HTTP; undefined = nowhere. */
+  readonly metrics: ListenAddress | undefined;
+  readonly logFormat: LogFormatChoice;
   /** What is worth a line at the start. */
   readonly notices: readonly string[];
 }
@@ -94,6 +103,8 @@ const FLAGS: readonly FlagSpec[] = [
   flag("control-group", "text", "GROUP", "", "group that may use the control socket"),
   flag("debug", "boolean", "", "", "print debug information"),
   flag("time-stamps", "boolean", "", "", "put the time of day in front of each line"),
+  flag("metrics", "text", "ADDRESS:PORT", "", "serve /metrics, /healthz and /readyz over HTTP"),
+  flag("log-format", "text", LOG_FORMATS.join("|"), "auto", "auto: journal's form or text"),
   flag("devmode", "boolean", "", "", "no mapper; packets are acknowledged at random"),
 ];
 
@@ -133,6 +144,19 @@ class Checker {
     const value = this.#values.get(name) ?? "";
     if (value === "") return [];
     return value.split(",").flatMap((word) => this.#server(name, word.trim()) ?? []);
+  }
+
+  listenAddress(name: string): ListenAddress | undefined {
+    const value = this.#values.get(name) ?? "";
+    if (value === "") return undefined;
+    return parseListenAddress(value) ?? this.complain(name, `expected ${LISTEN_ADDRESS_RULE}`);
+  }
+
+  logFormat(name: string): LogFormatChoice {
+    const value = this.#values.get(name) ?? "auto";
+    const format = LOG_FORMATS.find((word) => word === value);
+    if (format === undefined) this.complain(name, `expected ${LOG_FORMATS.join(", ")}`);
+    return format ?? "auto";
   }
 
   #server(name: string, word: string): SocketAddress | undefined {
@@ -224,6 +248,8 @@ function settingsOf(
     isDebugged: checker.boolean("debug"),
     hasTimeStamps: checker.boolean("time-stamps"),
     isDevmode,
+    metrics: checker.listenAddress("metrics"),
+    logFormat: checker.logFormat("log-format"),
     notices,
   };
 }

@@ -6,6 +6,7 @@ import {
   parseGoInteger,
   splitGoFlags,
 } from "../control/go-flags.js";
+import { LOG_FORMATS, type LogFormatChoice } from "../control/log-format.js";
 import { DNS_PORT } from "../dns/configuration.js";
 import type { PartControl } from "./part-control.js";
 
@@ -23,6 +24,7 @@ export interface DnsFlags {
   /** Name of the user that the process becomes once its sockets are open. */
   readonly user: string | undefined;
   readonly control: PartControl;
+  readonly logFormat: LogFormatChoice;
 }
 
 export type DnsCommand =
@@ -48,6 +50,7 @@ const SPECS: readonly FlagSpec[] = [
   flag("user", "text", "NAME", "", "become this user once the sockets are open (root only)"),
   flag("control", "text", "PATH", "", "socket for status and diagnosis"),
   flag("control-group", "text", "GROUP", "", "group that may use the control socket"),
+  flag("log-format", "text", LOG_FORMATS.join("|"), "auto", "auto: journal's form or text"),
   flag("source-rate", "integer", "N", "200", "questions a second that one source may ask; 0: any"),
 ];
 
@@ -95,7 +98,12 @@ function command(values: ReadonlyMap<string, string>): DnsCommand {
   if (sourceRate === undefined || sourceRate < 0 || sourceRate > SOURCE_RATE_MAX) {
     return wrong("source-rate", values, "expected a number from 0 to 10000000");
   }
+  const logFormat = LOG_FORMATS.find((word) => word === (values.get("log-format") ?? "auto"));
+  if (logFormat === undefined) {
+    return wrong("log-format", values, `expected ${LOG_FORMATS.join(", ")}`);
+  }
   const flags: DnsFlags = {
+    logFormat,
     corefile: values.get("conf") ?? "Corefile",
     port,
     pidFile: values.get("pidfile"),

@@ -216,7 +216,7 @@ export class DnsListening {
   #warnOnce(text: string): void {
     if (this.#warned.has(text)) return;
     this.#warned.add(text);
-    this.#log.write("WARNING", undefined, text);
+    this.#log.write("WARNING", undefined, text, "dns-address-refused");
   }
 
   /** Takes no new questions; replies that are under way still leave. */

@@ -5,6 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { addProcessMetrics } from "../control/metrics/process.js";
 import { MetricsRegistry } from "../control/metrics/registry.js";
 import type { Chain } from "../dns/chain.js";
 import { type Configuration, readConfiguration } from "../dns/configuration.js";
@@ -25,8 +26,10 @@ import {
   onLinkPrefixes,
 } from "../platform/dns-server-addresses.js";
 import { systemFiles, systemImports } from "../platform/dns-server-files.js";
+import { processUsage } from "../platform/process-usage.js";
 import type { Reactor } from "../platform/reactor.js";
 import { SystemCallError } from "../platform/system-error.js";
+import { programVersion } from "../platform/version.js";
 import { DnsEndpoints, lameduckMs } from "./dns-endpoints.js";
 import { DnsWorld } from "./dns-environment.js";
 import type { DnsFlags } from "./dns-flags.js";
@@ -116,9 +119,15 @@ export class DnsService {
     this.#responseRate = new ResponseRate(this.#world.random);
     this.#listening = new DnsListening(reactor, this.#messageHandler(), log);
     this.#endpoints = new DnsEndpoints({
-      waitingFor: () => this.#running?.site.waitingFor() ?? ["configuration"],
-      metricsText: () => this.#metrics.text(),
+      waitingFor: () => this.waitingFor(),
+      metricsText: () => this.metricsText(),
       isLocalSource: (client) => this.#filter.isLocal(client),
+    });
+    addProcessMetrics(this.#metrics, {
+      version: programVersion(),
+      nodeVersion: process.version,
+      usage: processUsage,
+      log: () => log.counts(),
     });
     this.#metrics.refreshers.add(() => this.#refreshMetrics());
   }
@@ -140,6 +149,16 @@ export class DnsService {
           ? length
           : rate.admit(reply, length, client.address, clock.monotonicMs()),
     };
+  }
+
+  /** The page of metrics. */
+  metricsText(): string {
+    return this.#metrics.text();
+  }
+
+  /** What the server waits for; empty when it is ready. */
+  waitingFor(): readonly string[] {
+    return this.#running?.site.waitingFor() ?? ["configuration"];
   }
 
   /** Reads everything and reports all problems; opens nothing (`-check`). */
@@ -223,7 +242,7 @@ export class DnsService {
   #enqueue(work: () => Promise<void>): Promise<void> {
     this.#work = this.#work.then(work).catch((error: unknown) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.#log.write("ERROR", undefined, `Cannot apply a change: ${text}`);
+      this.#log.write("ERROR", undefined, `Cannot apply a change: ${text}`, "internal-error");
     });
     return this.#work;
   }
@@ -235,14 +254,15 @@ export class DnsService {
       this.#running = await this.#bringUp();
     } catch (error) {
       this.#metrics.count("coredns_reload_failed_total", {});
-      for (const line of complaintsOf(error)) this.#log.write("ERROR", undefined, line);
-      this.#log.write("ERROR", undefined, "The configuration in force stays");
+      for (const line of [...complaintsOf(error), "The configuration in force stays"]) {
+        this.#log.write("ERROR", undefined, line, "reload-refused");
+      }
       if (old !== undefined) await this.#takeSockets(old.site).catch(() => undefined);
       return;
     }
     // Queries on their way through the old chains end within 4 s (spec/resolver.md 1.14).
     if (old !== undefined) setTimeout(() => old.close(), GRACE_MS).unref();
-    this.#log.write("INFO", undefined, "Reloading complete");
+    this.#log.write("INFO", undefined, "Reloading complete", "reload");
     this.#scheduleWatch();
   }
 
@@ -301,7 +321,7 @@ export class DnsService {
   #report(problems: readonly Problem[]): void {
     for (const problem of problems) {
       if (problem.severity === "warning") {
-        this.#log.write("WARNING", undefined, formatProblem(problem));
+        this.#log.write("WARNING", undefined, formatProblem(problem), "configuration");
       }
     }
     const errors = problems.filter((problem) => problem.severity === "error");
@@ -321,9 +341,10 @@ export class DnsService {
     const problems = new ProblemList();
     const refused = await this.#listening.apply(site.chains, this.#addresses, problems);
     for (const problem of problems.problems) {
-      this.#log.write("WARNING", undefined, formatProblem(problem));
+      this.#log.write("WARNING", undefined, formatProblem(problem), "configuration");
     }
-    if (refused !== undefined) this.#log.write("WARNING", undefined, refused.message);
+    if (refused !== undefined)
+      this.#log.write("WARNING", undefined, refused.message, "dns-address-refused");
   }
 
   /** The `reload` directive: looks at the Corefile and its imports from time to time. */
@@ -362,10 +383,10 @@ export class DnsService {
         : isFiltered(configuration)
           ? "local sources only"
           : "everybody";
-      this.#log.write("INFO", undefined, `${zones} answers ${who}`);
+      this.#log.write("INFO", undefined, `${zones} answers ${who}`, "dns-block");
     }
     const where = this.#listening.endpoints.map(describeEndpoint).sort().join(", ");
-    this.#log.write("INFO", undefined, `Listening on ${where}`);
+    this.#log.write("INFO", undefined, `Listening on ${where}`, "dns-listening");
   }
 
   #refreshMetrics(): void {

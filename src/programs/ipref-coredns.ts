@@ -7,6 +7,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { PLUGINS, REFUSED_PLUGINS } from "../dns/registry.js";
 import { readStandardInput, reasonOf } from "../platform/dns-server-files.js";
+import { logFormatFor } from "../platform/log-stream.js";
 import { Reactor } from "../platform/reactor.js";
 import { SystemCallError } from "../platform/system-error.js";
 import { resolverRoutes } from "./dns-control.js";
@@ -67,7 +68,7 @@ async function run(flags: DnsFlags, log: ProgramLog): Promise<number> {
   const reactor = new Reactor();
   const service = new DnsService(flags, reactor, log, corefileReader(flags.corefile));
   const requested = stopSignal();
-  const warn = (text: string) => log.write("WARNING", undefined, text);
+  const warn = (text: string) => log.write("WARNING", undefined, text, "control-refused");
   const control = await servePartControl(flags.control, resolverRoutes(service), warn);
   try {
     await service.start();
@@ -78,12 +79,12 @@ async function run(flags: DnsFlags, log: ProgramLog): Promise<number> {
   if (flags.pidFile !== undefined) writeFileSync(flags.pidFile, `${process.pid}\n`);
   for (const signal of RELOAD_SIGNALS) {
     process.on(signal, () => {
-      log.write("INFO", undefined, "Reloading");
+      log.write("INFO", undefined, "Reloading", "reload");
       void service.reload();
     });
   }
   const signal = await requested;
-  log.write("INFO", undefined, `Shutting down after ${signal}`);
+  log.write("INFO", undefined, `Shutting down after ${signal}`, "stop");
   control.close();
   await service.stop();
   reactor.close();
@@ -140,10 +141,16 @@ async function main(): Promise<number> {
       complain([command.text]);
       return EXIT_USAGE;
   }
-  const log = new ProgramLog(process.stdout.fd);
+  const { fd } = process.stdout;
+  const log = new ProgramLog(fd, logFormatFor(command.flags.logFormat, fd));
   process.on("uncaughtException", (error) => {
     // One bad message must not end the server (spec/resolver.md 5.4).
-    log.write("ERROR", undefined, `Recovered from a bug: ${error.stack ?? error.message}`);
+    log.write(
+      "ERROR",
+      undefined,
+      `Recovered from a bug: ${error.stack ?? error.message}`,
+      "internal-error",
+    );
   });
   try {
     return await (command.flags.isCheck ? check(command.flags, log) : run(command.flags, log));
@@ -152,7 +159,7 @@ async function main(): Promise<number> {
     complain(complaintsOf(error));
     return statusOf(error);
   } finally {
-    log.flush();
+    log.end();
   }
 }
 

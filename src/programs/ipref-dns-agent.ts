@@ -3,17 +3,21 @@
  * (spec/dns-agent.md). Reads its flags, joins the machine to the agent, ends on a signal.
  */
 
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { Agent } from "../agent/agent.js";
 import { devmodeMapper } from "../agent/devmode.js";
 import { type KeyRing, NO_KEYS, parseKeyFile } from "../agent/key-file.js";
 import type { AgentLog, AgentWorld } from "../agent/ports.js";
 import { Log } from "../control/log.js";
+import { openMonitoring } from "../control/monitoring-port.js";
 import { listenForNotify, type NotifySocket } from "../platform/agent-notify-socket.js";
+import { monotonicMs } from "../platform/clock.js";
+import { logFormatFor, writeLogLine } from "../platform/log-stream.js";
+import { openMonitoringPort } from "../platform/monitoring-port.js";
 import { Reactor } from "../platform/reactor.js";
 import { SystemCallError } from "../platform/system-error.js";
-import { agentRoutes } from "./agent-control.js";
+import { agentPages, agentRoutes } from "./agent-control.js";
 import { type AgentProgramSettings, parseAgentFlags, withKeys } from "./agent-flags.js";
 import { systemAgentWorld } from "./agent-world.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK } from "./exit-status.js";
@@ -30,29 +34,21 @@ class KeyFileError extends Error {
 
 function makeLog(settings: AgentProgramSettings): Log {
   return new Log({
-    write: writeLine,
+    write: writeLogLine,
+    format: logFormatFor(settings.logFormat, process.stderr.fd),
     nowMs: () => performance.timeOrigin + performance.now(),
     hasTimeStamps: settings.hasTimeStamps,
   });
 }
 
-/** Writes at once; a log that nobody can take is lost and stops nothing. */
-function writeLine(line: string): void {
-  try {
-    writeSync(process.stderr.fd, line);
-  } catch {
-    // EAGAIN of a full pipe, EPIPE of a closed one
-  }
-}
-
 /** Debug lines have no level letter (spec/dns-agent.md 1). */
 function agentLog(log: Log, settings: AgentProgramSettings): AgentLog {
   return {
-    info: (text) => log.info(text),
-    warning: (text) => log.warning(text),
-    error: (text) => log.error(text),
+    info: (text, event) => log.info(text, event),
+    warning: (text, event) => log.warning(text, event),
+    error: (text, event) => log.error(text, event),
     debug(text) {
-      if (settings.isDebugged) writeLine(`${text}\n`);
+      if (settings.isDebugged) log.plainDebug(text);
     },
   };
 }
@@ -90,13 +86,13 @@ async function openNotify(
   const socket = await listenForNotify(address, port, (message, from) =>
     agent.notify(message, from),
   );
-  log.info(`receiving NOTIFY at port ${socket.port}`);
+  log.info(`receiving NOTIFY at port ${socket.port}`, "agent-notify-port");
   return socket;
 }
 
 async function run(settings: AgentProgramSettings, log: Log): Promise<number> {
-  log.info("starting dns-agent");
-  for (const notice of settings.notices) log.warning(notice);
+  log.info("starting dns-agent", "start");
+  for (const notice of settings.notices) log.warning(notice, "configuration");
   const keys = readKeys(settings.keyFile);
   const requested = stopSignal();
   const reactor = new Reactor();
@@ -106,26 +102,33 @@ async function run(settings: AgentProgramSettings, log: Log): Promise<number> {
     ? { ...system, mapper: devmodeMapper(timers, random) }
     : system;
   const { specs } = settings.agent;
-  for (const spec of specs) log.info(`source ${spec.name}`);
-  if (specs.length === 0) log.info("no sources, nothing to publish (client mode), waiting");
+  for (const spec of specs) log.info(`source ${spec.name}`, "agent-source");
+  if (specs.length === 0) {
+    log.info("no sources, nothing to publish (client mode), waiting", "agent-no-sources");
+  }
   const agent = new Agent(withKeys(settings, keys), world);
   const notify = await openNotify(settings, agent, log);
-  const routes = agentRoutes(agent, settings);
-  const control = await servePartControl(settings.control, routes, (text) => log.warning(text));
+  const pages = agentPages(agent, settings, () => log.counts());
+  const routes = agentRoutes(agent, settings, pages);
+  const warn = (text: string) => log.warning(text, "control-refused");
+  const control = await servePartControl(settings.control, routes, warn);
+  const machine = { serveHttp: openMonitoringPort, monotonicMs };
+  const port = await openMonitoring({ where: settings.metrics, pages, machine, log });
   const flush = setInterval(() => log.flush(), LOG_FLUSH_MS);
   process.on("SIGHUP", () => agent.pollNow());
   process.on("SIGUSR1", () => {
-    for (const line of statusLines(agent)) log.info(line);
+    for (const line of statusLines(agent)) log.info(line, "status");
   });
   if (specs.length > 0) agent.start();
   const signal = await requested;
   control.close();
+  port.close();
   agent.close();
   notify?.close();
   clearInterval(flush);
   reactor.close();
   log.flush(true);
-  log.info(`exiting dns-agent: signal(${SIGNAL_NAMES[signal]})`);
+  log.info(`exiting dns-agent: signal(${SIGNAL_NAMES[signal]})`, "stop");
   return EXIT_OK;
 }
 
@@ -158,7 +161,8 @@ async function main(): Promise<void> {
     const status = statusOf(error);
     const text = error instanceof Error ? error.message : String(error);
     const isExpected = status !== EXIT_FAILED || !(error instanceof Error);
-    log.fatal(isExpected ? text : `internal error: ${error.stack ?? text}`);
+    if (isExpected) log.fatal(text);
+    else log.fatal(`internal error: ${error.stack ?? text}`, "internal-error");
     process.exit(status);
   }
 }

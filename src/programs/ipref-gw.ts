@@ -3,11 +3,11 @@
  * turns the end into an exit status (spec/mapper.md 7).
  */
 
-import { writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { ConfigurationError, startGateway } from "../control/gateway.js";
 import { type GatewaySettings, parseGatewayFlags } from "../control/gateway-flags.js";
 import { Log } from "../control/log.js";
+import { logFormatFor, writeLogLine } from "../platform/log-stream.js";
 import { Reactor } from "../platform/reactor.js";
 import { StoreError } from "../platform/store-lmdb.js";
 import { SystemCallError } from "../platform/system-error.js";
@@ -39,18 +39,18 @@ function stopSignal(): Promise<StopSignal> {
 }
 
 async function run(settings: GatewaySettings, log: Log): Promise<number> {
-  log.info("START ipref gateway");
+  log.info("START ipref gateway", "start");
   const requested = stopSignal();
   let reload = () => {};
   process.on("SIGHUP", () => reload());
   const reactor = new Reactor();
   const kernel = chooseKernel(settings.kernel);
-  if (kernel.warning !== undefined) log.warning(kernel.warning);
-  log.info(`kernel: ${kernel.module === undefined ? "ts" : "wasm"}`);
+  if (kernel.warning !== undefined) log.warning(kernel.warning, "kernel");
+  log.info(`kernel: ${kernel.module === undefined ? "ts" : "wasm"}`, "kernel");
   const gateway = await startGateway(settings, systemMachine(reactor, kernel), log);
   reload = () => gateway.reloadHosts();
   const tell = () => {
-    for (const line of gateway.status()) log.info(line);
+    for (const line of gateway.status()) log.info(line, "status");
   };
   process.on("SIGUSR1", tell);
   const end = await Promise.race([requested, gateway.failure]);
@@ -62,7 +62,7 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
   tell();
   log.flush(true);
   const cause = isRequested ? `signal(${SIGNAL_NAMES[end]})` : "fatal";
-  log.info(`STOP ipref gateway: ${cause}`);
+  log.info(`STOP ipref gateway: ${cause}`, "stop");
   return isRequested ? EXIT_OK : statusOf(end);
 }
 
@@ -75,22 +75,14 @@ function statusOf(error: unknown): number {
 
 function makeLog(settings: GatewaySettings): Log {
   return new Log({
-    write: writeLine,
+    write: writeLogLine,
+    format: logFormatFor(settings.logFormat, process.stderr.fd),
     nowMs: () => performance.timeOrigin + performance.now(),
     debugModules: settings.debugModules,
     isTraced: settings.isTraced,
     hasTicks: settings.hasTicks,
     hasTimeStamps: settings.hasTimeStamps,
   });
-}
-
-/** Writes at once; a log that nobody can take is lost and stops nothing. */
-function writeLine(line: string): void {
-  try {
-    writeSync(process.stderr.fd, line);
-  } catch {
-    // EAGAIN of a full pipe, EPIPE of a closed one
-  }
 }
 
 async function main(): Promise<void> {
@@ -103,8 +95,8 @@ async function main(): Promise<void> {
   if (parsed.kind !== "settings") return;
   const log = makeLog(parsed.settings);
   process.on("uncaughtException", (error) => {
-    log.fatal(`internal error: ${error.stack ?? error.message}`);
-    log.info("STOP ipref gateway: fatal");
+    log.fatal(`internal error: ${error.stack ?? error.message}`, "internal-error");
+    log.info("STOP ipref gateway: fatal", "stop");
     process.exit(EXIT_FAILED);
   });
   try {
@@ -113,8 +105,9 @@ async function main(): Promise<void> {
     const status = statusOf(error);
     const text = error instanceof Error ? error.message : String(error);
     const isExpected = status !== EXIT_FAILED || !(error instanceof Error);
-    log.fatal(isExpected ? text : `internal error: ${error.stack ?? text}`);
-    log.info("STOP ipref gateway: fatal");
+    if (isExpected) log.fatal(text);
+    else log.fatal(`internal error: ${error.stack ?? text}`, "internal-error");
+    log.info("STOP ipref gateway: fatal", "stop");
     process.exit(status);
   }
 }

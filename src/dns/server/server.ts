@@ -167,7 +167,12 @@ export class DnsServer {
     const { log, metrics } = this.#environment;
     metrics.count("coredns_panics_total", {});
     const text = error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
-    log.write("ERROR", undefined, `Recovered from a bug in handling a query: ${text}`);
+    log.write(
+      "ERROR",
+      undefined,
+      `Recovered from a bug in handling a query: ${text}`,
+      "internal-error",
+    );
     if (log.isDebug) {
       log.write("DEBUG", undefined, `message ${toHex(query.bytes.subarray(0, query.length))}`);
     }

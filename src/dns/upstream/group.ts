@@ -170,7 +170,7 @@ export class UpstreamGroup implements UpstreamPort, FlightControl {
     if (server.isLooping) return;
     server.isLooping = true;
     const text = `upstream ${server.label} leads back to this server; it is not asked any more`;
-    this.#world.log.write("ERROR", "loop", text);
+    this.#world.log.write("ERROR", "loop", text, "dns-loop");
   }
 
   /** 32 hexadecimal digits in front of the zone: nobody has this name, nobody can guess it. */

@@ -127,7 +127,12 @@ export class HealthCheck extends Deadline implements DatagramReceiver, StreamRec
     this.#isAsking = false;
     const { log, options } = this.#world;
     if (this.#server.failCount > options.maxFails) {
-      log.write("INFO", undefined, `upstream ${this.#server.label} answers again`);
+      log.write(
+        "INFO",
+        undefined,
+        `upstream ${this.#server.label} answers again`,
+        "dns-upstream-up",
+      );
     }
     this.#server.failCount = 0;
     this.#server.isChecking = false;
@@ -139,7 +144,12 @@ export class HealthCheck extends Deadline implements DatagramReceiver, StreamRec
     const { log, options, wheel } = this.#world;
     this.#server.countCheckFailed();
     if (++this.#server.failCount === options.maxFails + 1) {
-      log.write("WARNING", undefined, `upstream ${this.#server.label} does not answer`);
+      log.write(
+        "WARNING",
+        undefined,
+        `upstream ${this.#server.label} does not answer`,
+        "dns-upstream-down",
+      );
     }
     const nextAtMs = Math.max(nowMs + 1, this.#sentAtMs + options.healthCheckMs);
     wheel.set(this, nextAtMs, nowMs);

@@ -26,7 +26,7 @@ export class LogHandler implements Handler {
     const rule = this.#rules.find(({ names }) => names.some((name) => query.name.isWithin(name)));
     if (rule === undefined) return;
     if (!rule.classes.has("all") && !rule.classes.has(classOf(outcome))) return;
-    this.#log.write("INFO", undefined, formatLine(rule.format, query, outcome));
+    this.#log.write("INFO", undefined, formatLine(rule.format, query, outcome), "dns-query");
   }
 }
 
