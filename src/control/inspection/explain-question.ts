@@ -8,7 +8,8 @@ import type { ExplainFlow, ExplainRaw } from "./explain-report.js";
 
 /** Octets of a question: a packet of 64 KiB in hexadecimal, and room. */
 export const QUESTION_BYTES_MAX = 160_000;
-const PACKET_BYTES_MAX = 65_535;
+/** A little more than IP can carry: the reason why it cannot shall be shown. */
+const PACKET_BYTES_MAX = 65_600;
 const PORT_MAX = 65_535;
 /** Where a made packet comes from when nothing is said: an ephemeral port (RFC 6335 6). */
 const SOURCE_PORT = 49_152;
@@ -55,7 +56,7 @@ export function readPacket({ packet }: ExplainRaw): Uint8Array {
     throw new QuestionRefused("Cannot read the packet: expected pairs of hexadecimal digits");
   }
   if (bytes.length <= PACKET_BYTES_MAX) return bytes;
-  throw new QuestionRefused(`The packet has ${bytes.length} octets; the largest has 65535`);
+  throw new QuestionRefused(`The packet has ${bytes.length} octets; more than ${PACKET_BYTES_MAX}`);
 }
 
 function parseJson(body: Uint8Array): unknown {
@@ -73,7 +74,7 @@ function readFlow(fields: Fields): ExplainFlow {
     protocol: numberField(fields, "protocol", PROTOCOL_TCP, 255),
     port: numberField(fields, "port", 0, PORT_MAX),
     sourcePort: numberField(fields, "sourcePort", SOURCE_PORT, PORT_MAX),
-    size: fields.size === undefined ? undefined : numberField(fields, "size", 0, PACKET_BYTES_MAX),
+    size: fields.size === undefined ? undefined : numberField(fields, "size", 0, 65_535),
     df: fields.df === true,
     syn: fields.syn === true,
   };

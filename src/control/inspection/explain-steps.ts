@@ -159,7 +159,7 @@ export function pathStep(
   const texts = {
     fast: "fast path: a forwarding worker takes it",
     slow: `slow path: the main thread ${isDropped ? "drops" : "takes"} it${isDropped ? "" : why}`,
-    waits: "slow path: the main thread keeps it until the store has the new mapping, then sends it",
+    waits: "slow path: the main thread keeps it until the store has the new mapping, and goes on then",
   };
   return { title: "code path", result: "note", text: texts[path], rule: "" };
 }
