@@ -71,6 +71,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./inspect/peers.js"),
   },
   {
+    name: "capture",
+    group: LOOK,
+    description: "capture packets on both sides of the gateway",
+    load: () => import("./inspect/capture.js"),
+  },
+  {
     name: "publish",
     group: PUBLISH,
     description: "publish a local host by name; publish -h tells how",

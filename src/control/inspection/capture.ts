@@ -1,7 +1,8 @@
 /**
  * POST /capture: captures packets on both sides of the gateway and streams them, as a pcapng file
  * or as lines of JSON. One capture at a time; it ends with its limits or with its client. The body
- * of the question is a JSON object with any of the members of `CaptureQuestion`.
+ * of the question is a JSON object with any of the members of `CaptureQuestion`. POST /capture/end,
+ * by the same process, ends it with everything that belongs to the end.
  */
 
 import { isUnspecified } from "../../base/ip.js";
@@ -13,54 +14,44 @@ import { DeskTap } from "../capture/desk-tap.js";
 import { SharedMappings } from "../capture/mapping-view.js";
 import { type CaptureRequest, CaptureSession } from "../capture/session.js";
 import type { PacketDesk } from "../packet-desk.js";
-import { type ControlHandler, type ControlReply, type ControlRequest, refusal } from "./api.js";
+import {
+  type ControlHandler,
+  type ControlReply,
+  type ControlRequest,
+  jsonReply,
+  refusal,
+} from "./api.js";
+import { CAPTURE_BOUNDS, CAPTURE_DEFAULTS, type CaptureQuestion } from "./capture-question.js";
 import type { ForwardingFacts, InspectionParts } from "./gateway-routes.js";
 
 /** The rings are looked at in this interval while a capture runs. */
 const TURN_MS = 10;
-
-/** What may be asked for; what is left out is as in CAPTURE_DEFAULTS. */
-export interface CaptureQuestion {
-  readonly filter?: string;
-  readonly format?: "pcapng" | "lines";
-  /** Octets of each packet. */
-  readonly snaplen?: number;
-  /** Packets; both sides count. */
-  readonly count?: number;
-  readonly durationMs?: number;
-  readonly bytes?: number;
-}
-
-export const CAPTURE_DEFAULTS = {
-  filter: "",
-  format: "pcapng",
-  snaplen: 65_535,
-  count: 1_000_000,
-  durationMs: 60_000,
-  bytes: 100_000_000,
-} as const satisfies Required<CaptureQuestion>;
-
-/** The least and the most that a limit can be: a packet's headers, an hour, what a disk may hold. */
-export const CAPTURE_BOUNDS = {
-  snaplen: [64, 65_535],
-  count: [1, 1_000_000_000],
-  durationMs: [1, 24 * 3_600_000],
-  bytes: [4096, 1_000_000_000_000],
-} as const;
 
 const CONTENT_TYPES = {
   pcapng: "application/x-pcapng",
   lines: "application/x-ndjson",
 } as const;
 
-/** Answers POST /capture. */
-export function captureHandler(parts: InspectionParts): ControlHandler {
+/** Questions about captures. */
+export function captureRoutes(parts: InspectionParts): [string, ControlHandler][] {
   const { desk, facts } = parts;
   if (desk === undefined || facts === undefined) {
-    return () => refusal(409, "This gateway forwards no packets", "run it without -devmode");
+    const refuse = () =>
+      refusal(409, "This gateway forwards no packets", "run it without -devmode");
+    return [["POST /capture", refuse]];
   }
   const captures = new Captures(parts, desk, facts);
-  return (request) => captures.start(request);
+  return [
+    ["POST /capture", (request) => captures.start(request)],
+    ["POST /capture/end", (request) => captures.end(request)],
+  ];
+}
+
+/** The capture that runs. */
+interface Running {
+  readonly session: CaptureSession;
+  readonly pid: number;
+  readonly caller: string;
 }
 
 /** The captures of one gateway, one after the other. */
@@ -70,7 +61,7 @@ class Captures {
   readonly #facts: ForwardingFacts;
   readonly #area: CaptureArea;
   #generation = 0;
-  #running: { readonly caller: string } | undefined;
+  #running: Running | undefined;
 
   constructor(parts: InspectionParts, desk: PacketDesk, facts: ForwardingFacts) {
     const { memory, plan } = parts.shared;
@@ -88,13 +79,20 @@ class Captures {
       return refusal(409, "A capture is running already, and there is only one at a time", fix);
     }
     if (signal.aborted) return refusal(409, "The gateway is ending");
-    const session = this.#begin(request, `process ${caller.pid} of user ${caller.uid}`);
+    const session = this.#begin(request, caller);
     signal.addEventListener("abort", () => session.end("stopped"), { once: true });
     return { status: 200, contentType: CONTENT_TYPES[request.format], body: session.chunks() };
   }
 
-  #begin(request: CaptureRequest, caller: string): CaptureSession {
+  end({ caller: { pid } }: ControlRequest): ControlReply {
+    if (this.#running?.pid !== pid) return refusal(409, `Process ${pid} captures nothing`);
+    this.#running.session.end("stopped");
+    return jsonReply({});
+  }
+
+  #begin(request: CaptureRequest, { pid, uid }: ControlRequest["caller"]): CaptureSession {
     const { shared, machine, log } = this.#parts;
+    const caller = `process ${pid} of user ${uid}`;
     const generation = this.#nextGeneration();
     const filter = formatFilter(request.filter);
     const session = this.#makeSession(request, generation, () => {
@@ -105,7 +103,7 @@ class Captures {
       log.info(`capture of ${caller} has ended`);
     });
     const timer = machine.every(TURN_MS, () => session.turn());
-    this.#running = { caller };
+    this.#running = { session, pid, caller };
     this.#desk.tap = new DeskTap({
       snaplen: request.snaplen,
       tunnelVersion: this.#parts.settings.tunnelVersion,

@@ -11,7 +11,7 @@ import type { Machine } from "../ports.js";
 import type { SharedState } from "../shared-state.js";
 import type { ControlHandler, ControlRoutes } from "./api.js";
 import { callersHandler } from "./callers.js";
-import { captureHandler } from "./capture.js";
+import { captureRoutes } from "./capture.js";
 import { explainHandler } from "./explain.js";
 import { mapsHandler } from "./maps.js";
 import { type MonitoringPages, monitoringRoutes } from "./monitoring.js";
@@ -56,7 +56,7 @@ export function gatewayRoutes(parts: InspectionParts, pages: MonitoringPages): C
     ["GET /peers", peersHandler(parts)],
     ["GET /callers", callersHandler(parts)],
     ["POST /explain", explainHandler(parts)],
-    ["POST /capture", captureHandler(parts)],
+    ...captureRoutes(parts),
     ["GET /who", whoHandler(parts)],
     ...monitoringRoutes(pages),
   ]);
