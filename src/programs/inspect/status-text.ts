@@ -138,8 +138,8 @@ function trafficLines({ traffic }: GatewayStatus): string[] {
     { heading: "FAST PACKETS", isRight: true },
     { heading: "OCTETS", isRight: true },
     { heading: "SLOW PACKETS", isRight: true },
-    { heading: "PACKETS", isRight: true },
-    { heading: "BITS", isRight: true },
+    { heading: "PACKETS NOW", isRight: true },
+    { heading: "BITS NOW", isRight: true },
   ];
   const rows = [row("to tunnel", toTunnel), row("from tunnel", fromTunnel)];
   const window =
