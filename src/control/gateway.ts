@@ -13,7 +13,7 @@ import { startTimeBase, storeMismatch } from "../mapper/time-base.js";
 import { KnownAddresses } from "../tables/known-addresses.js";
 import { CleanUp } from "./clean-up.js";
 import type { GatewaySettings } from "./gateway-flags.js";
-import { GatewayHealth, okCheck } from "./health.js";
+import { GatewayHealth, type HealthReport, okCheck } from "./health.js";
 import { HostsLoader } from "./hosts-loader.js";
 import type { ControlRoutes } from "./inspection/api.js";
 import { gatewayPages } from "./inspection/gateway-pages.js";
@@ -45,6 +45,8 @@ export interface Gateway {
   reloadHosts(): void;
   /** Counters for the log. */
   status(): readonly string[];
+  /** Whether it works; asks the workers. */
+  live(): Promise<HealthReport>;
   /** Gives everything back: takes nothing new, stores what is waiting, closes. */
   stop(): Promise<void>;
 }
@@ -96,6 +98,7 @@ export async function startGateway(
       failure,
       reloadHosts: () => hosts?.load(),
       status: () => statusLines(stage.shared.totals, stage.mapper.statistics()),
+      live: () => health.live(),
       stop: () => cleanUp.run(),
     };
   } catch (error) {

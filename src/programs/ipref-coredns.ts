@@ -9,6 +9,7 @@ import { PLUGINS, REFUSED_PLUGINS } from "../dns/registry.js";
 import { readStandardInput, reasonOf } from "../platform/dns-server-files.js";
 import { logFormatFor } from "../platform/log-stream.js";
 import { Reactor } from "../platform/reactor.js";
+import { takeServiceManager } from "../platform/service-manager.js";
 import { SystemCallError } from "../platform/system-error.js";
 import { resolverRoutes } from "./dns-control.js";
 import { type DnsFlags, parseDnsFlags } from "./dns-flags.js";
@@ -21,6 +22,7 @@ import {
 } from "./dns-service.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "./exit-status.js";
 import { servePartControl } from "./part-control.js";
+import { Service } from "./service.js";
 
 /** Signals that end the server; a second one ends it at once. */
 const STOP_SIGNALS = ["SIGTERM", "SIGINT"] as const;
@@ -77,14 +79,17 @@ async function run(flags: DnsFlags, log: ProgramLog): Promise<number> {
     throw error;
   }
   if (flags.pidFile !== undefined) writeFileSync(flags.pidFile, `${process.pid}\n`);
+  const unit = new Service(takeServiceManager(process.env, process.pid));
+  unit.ready("answering");
   for (const signal of RELOAD_SIGNALS) {
     process.on(signal, () => {
       log.write("INFO", undefined, "Reloading", "reload");
-      void service.reload();
+      void unit.reload(() => service.reload());
     });
   }
   const signal = await requested;
   log.write("INFO", undefined, `Shutting down after ${signal}`, "stop");
+  unit.stopping();
   control.close();
   await service.stop();
   reactor.close();

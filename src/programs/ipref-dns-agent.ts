@@ -16,12 +16,14 @@ import { monotonicMs } from "../platform/clock.js";
 import { logFormatFor, writeLogLine } from "../platform/log-stream.js";
 import { openMonitoringPort } from "../platform/monitoring-port.js";
 import { Reactor } from "../platform/reactor.js";
+import { takeServiceManager } from "../platform/service-manager.js";
 import { SystemCallError } from "../platform/system-error.js";
 import { agentPages, agentRoutes } from "./agent-control.js";
 import { type AgentProgramSettings, parseAgentFlags, withKeys } from "./agent-flags.js";
 import { systemAgentWorld } from "./agent-world.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK } from "./exit-status.js";
 import { servePartControl } from "./part-control.js";
+import { Service } from "./service.js";
 
 /** Go's names of the signals, as the log has always shown them. */
 const SIGNAL_NAMES = { SIGINT: "interrupt", SIGTERM: "terminated" } as const;
@@ -115,12 +117,15 @@ async function run(settings: AgentProgramSettings, log: Log): Promise<number> {
   const machine = { serveHttp: openMonitoringPort, monotonicMs };
   const port = await openMonitoring({ where: settings.metrics, pages, machine, log });
   const flush = setInterval(() => log.flush(), LOG_FLUSH_MS);
-  process.on("SIGHUP", () => agent.pollNow());
+  const unit = new Service(takeServiceManager(process.env, process.pid));
+  process.on("SIGHUP", () => void unit.reload(() => agent.pollNow()));
   process.on("SIGUSR1", () => {
     for (const line of statusLines(agent)) log.info(line, "status");
   });
   if (specs.length > 0) agent.start();
+  unit.ready(specs.length === 1 ? "following 1 source" : `following ${specs.length} sources`);
   const signal = await requested;
+  unit.stopping();
   control.close();
   port.close();
   agent.close();

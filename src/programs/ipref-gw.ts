@@ -9,11 +9,13 @@ import { type GatewaySettings, parseGatewayFlags } from "../control/gateway-flag
 import { Log } from "../control/log.js";
 import { logFormatFor, writeLogLine } from "../platform/log-stream.js";
 import { Reactor } from "../platform/reactor.js";
+import { takeServiceManager } from "../platform/service-manager.js";
 import { StoreError } from "../platform/store-lmdb.js";
 import { SystemCallError } from "../platform/system-error.js";
 import { EXIT_CONFIGURATION, EXIT_FAILED, EXIT_IO_ERROR, EXIT_OK } from "./exit-status.js";
 import { chooseKernel } from "./kernel-choice.js";
 import { systemMachine } from "./machine.js";
+import { faultOf, Service } from "./service.js";
 
 /** Go's names of the signals, as the log has always shown them. */
 const SIGNAL_NAMES = { SIGINT: "interrupt", SIGTERM: "terminated" } as const;
@@ -48,7 +50,10 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
   if (kernel.warning !== undefined) log.warning(kernel.warning, "kernel");
   log.info(`kernel: ${kernel.module === undefined ? "ts" : "wasm"}`, "kernel");
   const gateway = await startGateway(settings, systemMachine(reactor, kernel), log);
-  reload = () => gateway.reloadHosts();
+  const manager = takeServiceManager(process.env, process.pid);
+  const service = new Service(manager, async () => faultOf(await gateway.live()));
+  reload = () => void service.reload(() => gateway.reloadHosts());
+  service.ready("forwarding");
   const tell = () => {
     for (const line of gateway.status()) log.info(line, "status");
   };
@@ -56,6 +61,7 @@ async function run(settings: GatewaySettings, log: Log): Promise<number> {
   const end = await Promise.race([requested, gateway.failure]);
   const isRequested = typeof end === "string";
   if (!isRequested) log.fatal(end.message);
+  service.stopping();
   setTimeout(() => process.exit(isRequested ? EXIT_OK : EXIT_FAILED), STOP_TIME_MAX_MS).unref();
   await gateway.stop();
   reactor.close();

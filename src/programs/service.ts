@@ -4,6 +4,7 @@
  * service manager nothing happens, and without a watchdog there is no timer.
  */
 
+import type { HealthReport } from "../control/health.js";
 import type { ServiceManager } from "../platform/service-manager.js";
 
 /** Looks in one watchdog time: two may fail or come late before the service is ended. */
@@ -11,6 +12,13 @@ const LOOKS_PER_WATCHDOG = 3;
 
 /** What is wrong, in one phrase; undefined when all is well. */
 export type HealthLook = () => Promise<string | undefined>;
+
+/** The failing checks of a report; undefined when there are none. */
+export function faultOf({ checks }: HealthReport): string | undefined {
+  const failing = checks.filter(({ state }) => state === "failing");
+  if (failing.length === 0) return undefined;
+  return failing.map(({ name, detail }) => `${name} ${detail}`).join(", ");
+}
 
 /** One program under the service manager. */
 export class Service {

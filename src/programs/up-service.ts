@@ -3,7 +3,7 @@
 import type { HealthReport } from "../control/health.js";
 import { ControlUnavailable, callControl } from "../platform/control-client.js";
 import { EXIT_NOT_RUNNING } from "./exit-status.js";
-import type { HealthLook } from "./service.js";
+import { faultOf, type HealthLook } from "./service.js";
 
 /** The gateway asks its workers for at most a second. */
 const ANSWER_TIME_MS = 5000;
@@ -17,17 +17,10 @@ export function gatewayLook(socketPath: string): HealthLook {
     try {
       const signal = AbortSignal.timeout(ANSWER_TIME_MS);
       const answer = await callControl(socketPath, { path: "/healthz", signal });
-      const report = (await answer.json()) as HealthReport;
-      return report.state === "failing" ? faultOf(report) : undefined;
+      return faultOf((await answer.json()) as HealthReport);
     } catch (error) {
       const isEnded = error instanceof ControlUnavailable && error.exitStatus === EXIT_NOT_RUNNING;
       return isEnded ? undefined : `the gateway: ${(error as Error).message}`;
     }
   };
-}
-
-/** The failing checks, in one phrase. */
-export function faultOf({ checks }: HealthReport): string {
-  const failing = checks.filter(({ state }) => state === "failing");
-  return failing.map(({ name, detail }) => `${name} ${detail}`).join(", ");
 }
