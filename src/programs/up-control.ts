@@ -1,13 +1,15 @@
 /** What the supervisor answers on its control socket. */
 
 import { type ControlHandler, type ControlRoutes, jsonReply } from "../control/inspection/api.js";
+import { type MonitoringPages, monitoringRoutes } from "../control/inspection/monitoring.js";
 import type { SupervisorStatus } from "../control/inspection/part-status.js";
 import { programVersion } from "../platform/version.js";
 import type { UpSystem } from "./up-system.js";
 
 /** All questions that `ipref up` answers. */
-export function supervisorRoutes(system: UpSystem): ControlRoutes {
+export function supervisorRoutes(system: UpSystem, pages: MonitoringPages): ControlRoutes {
   return new Map<string, ControlHandler>([
+    ...monitoringRoutes(pages),
     ["GET /status", () => jsonReply(supervisorStatus(system))],
   ]);
 }

@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { parseJsonLine } from "../control/log-format.js";
 
 /** setpriv(1) of util-linux: the program gets SIGTERM when the supervisor is ended by force. */
 const SETPRIV = "/usr/bin/setpriv";
@@ -26,6 +27,8 @@ export interface PartOptions {
   readonly name: string;
   readonly file: string;
   readonly args: readonly string[];
+  /** Flags in front of them, about the log. */
+  readonly logFlags?: readonly string[];
   /** Asked until it is true, with all lines so far of the present process. */
   readonly isReady: (hasLine: (text: string) => boolean) => boolean;
   /** Takes one line of the program's output. */
@@ -140,10 +143,10 @@ export class Part {
   }
 
   #spawn(): ChildProcess {
-    const { file, name, onLine, onProcesses } = this.#options;
+    const { file, name, onLine, onProcesses, logFlags = [] } = this.#options;
     this.#marks = new Set();
     this.#startedMs = Date.now();
-    const args = [process.execPath, "--enable-source-maps", file, ...this.#args];
+    const args = [process.execPath, "--enable-source-maps", file, ...logFlags, ...this.#args];
     const [program = "", ...words] = existsSync(SETPRIV) ? [...ENDS_WITH_PARENT, ...args] : args;
     const child = spawn(program, words, {
       detached: true,
@@ -163,7 +166,7 @@ export class Part {
 
   /** Remembers the first words of a line without its level, for `isReady`. */
   #mark(line: string): void {
-    const plain = line.replace(/^(\[[A-Z]+\]|[A-Z]) /, "");
+    const plain = parseJsonLine(line)?.text ?? line.replace(/^(\[[A-Z]+\]|[A-Z]) /, "");
     this.#marks.add(plain.split(" ").slice(0, 2).join(" "));
     if (this.#marks.size > 100) this.#marks = new Set();
   }

@@ -10,12 +10,21 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { EventId } from "../base/event.js";
 import { parsePrefix } from "../base/ip.js";
 import { changedSettings, localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { parseGatewayFlags } from "../control/gateway-flags.js";
+import type { MonitoringPages } from "../control/inspection/monitoring.js";
 import type { SupervisedReport } from "../control/inspection/part-status.js";
+import type { LogLevel } from "../control/log-format.js";
+import { parseListenAddress } from "../control/metrics/listen-address.js";
+import type { LogCounts } from "../control/metrics/process.js";
+import { openMonitoring } from "../control/monitoring-port.js";
+import type { Closable } from "../control/ports.js";
+import { monotonicMs } from "../platform/clock.js";
 import type { ControlServer } from "../platform/control-server.js";
+import { openMonitoringPort } from "../platform/monitoring-port.js";
 import { parseAgentFlags } from "./agent-flags.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
 import { EXIT_CONFIGURATION } from "./exit-status.js";
@@ -37,6 +46,7 @@ import {
   writeParameter,
   writeState,
 } from "./up-machine.js";
+import { type SystemMonitoringSources, systemPages } from "./up-monitoring.js";
 import { Part, type PartOptions } from "./up-part.js";
 import { pathsOf, planOf, type UpPlan } from "./up-plan.js";
 
@@ -60,9 +70,13 @@ export interface UpOptions {
   readonly read: () => UpConfiguration;
   readonly usesResolvectl: boolean;
   /** Takes a line about the system as a whole. */
-  readonly say: (text: string) => void;
+  readonly say: (text: string, event: EventId, level?: LogLevel) => void;
   /** Takes a line of a part. */
   readonly onLine: (part: string, line: string) => void;
+  /** Flags for the log of each part. */
+  readonly partFlags?: readonly string[];
+  /** Lines of the supervisor, for metrics. */
+  readonly logCounts?: () => LogCounts;
 }
 
 /** One run. */
@@ -75,6 +89,9 @@ export class UpSystem {
   #work: Promise<void> = Promise.resolve();
   #isStopping = false;
   #control: ControlServer | undefined;
+  #monitoring: Closable | undefined;
+  #isStarted = false;
+  readonly #reloads = { done: 0, refused: 0 };
 
   /** Throws ConfigurationRefused. */
   constructor(options: UpOptions) {
@@ -124,7 +141,10 @@ export class UpSystem {
     writeFileSync(paths.pidFile, `${process.pid}\n`);
     for (const { path } of this.#state.parameters) this.#complain(writeParameter(path, "1"));
     const control = { path: paths.control.up, group: undefined };
-    this.#control = await servePartControl(control, supervisorRoutes(this), this.#options.say);
+    const warn = (text: string) => this.#options.say(text, "control-refused", "W");
+    const pages = systemPages(this.#monitoringSources());
+    this.#control = await servePartControl(control, supervisorRoutes(this, pages), warn);
+    await this.#openMonitoring(pages);
     const before = interfaceNames();
     await this.#startPart("gateway", "ipref-gw", this.#plan.gateway, () =>
       socketListens(paths.mapperSocket),
@@ -139,6 +159,7 @@ export class UpSystem {
     );
     const tun = interfaceNames().find((name) => !before.includes(name)) ?? "ipref0";
     this.#offerDns(tun);
+    this.#isStarted = true;
   }
 
   /** Applies the configuration as it is now; a complaint leaves the old one in force. */
@@ -149,8 +170,11 @@ export class UpSystem {
         await this.#apply(this.#options.read());
       } catch (error) {
         if (!(error instanceof ConfigurationRefused)) throw error;
-        for (const complaint of error.complaints) this.#options.say(complaint);
-        this.#options.say("Reload refused; the configuration in force stays");
+        this.#reloads.refused++;
+        const last = "Reload refused; the configuration in force stays";
+        for (const line of [...error.complaints, last]) {
+          this.#options.say(line, "reload-refused", "E");
+        }
       }
     });
     return this.#work;
@@ -161,6 +185,7 @@ export class UpSystem {
     this.#isStopping = true;
     await this.#work;
     this.#control?.close();
+    this.#monitoring?.close();
     for (const part of [...this.#parts].reverse()) await part.stop();
     undo(pathsOf(this.#configuration).state, this.#state);
   }
@@ -185,7 +210,7 @@ export class UpSystem {
     }
     for (const part of old.parts.filter(isRunning)) process.kill(part.pid, "SIGKILL");
     undo(path, old);
-    this.#options.say("Cleared away what an earlier run had left");
+    this.#options.say("Cleared away what an earlier run had left", "start", "W");
     const { forwarding } = this.#configuration.gateway;
     const version = localVersion(this.#configuration);
     const parameters = forwarding ? forwardingToChange(version) : [];
@@ -205,11 +230,38 @@ export class UpSystem {
       args,
       isReady,
       onLine: this.#options.onLine,
-      onEvent: this.#options.say,
+      onEvent: (text) => this.#options.say(text, "part-ended", "E"),
+      logFlags: this.#options.partFlags ?? [],
       onProcesses: () => this.#writeState(),
     });
     this.#parts.push(part);
     await part.start();
+  }
+
+  /** The port for metrics of all parts. */
+  async #openMonitoring(pages: MonitoringPages): Promise<void> {
+    const { say } = this.#options;
+    const { listen } = this.#configuration.metrics;
+    this.#monitoring = await openMonitoring({
+      where: parseListenAddress(listen),
+      pages,
+      machine: { serveHttp: openMonitoringPort, monotonicMs },
+      log: { info: say, warning: (text, event) => say(text, event, "W") },
+    });
+  }
+
+  #monitoringSources(): SystemMonitoringSources {
+    return {
+      parts: () => {
+        const { control } = pathsOf(this.#configuration);
+        return this.supervised().map(({ name, pid, restarts }) => ({
+          ...{ name, restarts, isRunning: pid !== null, controlSocket: control[name] },
+        }));
+      },
+      isReady: () => this.#isStarted,
+      reloads: () => this.#reloads,
+      log: this.#options.logCounts ?? (() => ({ lines: {}, suppressed: 0 })),
+    };
   }
 
   #writeState(): void {
@@ -219,11 +271,11 @@ export class UpSystem {
   }
 
   #complain(text: string | undefined): void {
-    if (text !== undefined) this.#options.say(text);
+    if (text !== undefined) this.#options.say(text, "device-setting", "W");
   }
 
   #complainAll(lines: readonly string[]): void {
-    for (const line of lines) this.#options.say(line);
+    for (const line of lines) this.#options.say(line, "configuration", "W");
   }
 
   /** DNS of the machine itself: changed only when asked, else it is said how. */
@@ -232,7 +284,7 @@ export class UpSystem {
     if (!configuration.resolver.enabled || this.#isStopping) return;
     const server = configuration.resolver.listen[0] ?? firstEncoded(configuration);
     if (!this.#options.usesResolvectl) {
-      this.#options.say(dnsAdvice(configuration, tun, server));
+      this.#options.say(dnsAdvice(configuration, tun, server), "advice");
       return;
     }
     this.#state = { ...this.#state, resolvectl: tun };
@@ -241,7 +293,8 @@ export class UpSystem {
     const where = port === 53 ? server : `${server}:${port}`;
     const refused = resolvectl("dns", tun, where) ?? resolvectl("domain", tun, "~.");
     this.#complain(refused);
-    if (refused === undefined) this.#options.say(`The machine asks ${where} (resolvectl, ${tun})`);
+    const text = `The machine asks ${where} (resolvectl, ${tun})`;
+    if (refused === undefined) this.#options.say(text, "advice");
   }
 
   async #apply(read: UpConfiguration): Promise<void> {
@@ -254,7 +307,8 @@ export class UpSystem {
     writeOwnNames(next);
     await testPlan(plan);
     for (const { name } of waiting) {
-      this.#options.say(`${name} has changed; the change waits for a new start`);
+      const text = `${name} has changed; the change waits for a new start`;
+      this.#options.say(text, "configuration", "W");
     }
     const old = this.#plan;
     this.#configuration = next;
@@ -266,7 +320,8 @@ export class UpSystem {
     await this.#renewResolver();
     this.#complainAll(writePublicZone(next));
     await this.#renewAgent(old);
-    this.#options.say("Reload complete");
+    this.#reloads.done++;
+    this.#options.say("Reload complete", "reload");
   }
 
   /** The local zone has to be in force before the agent looks names up in it. */
@@ -274,7 +329,8 @@ export class UpSystem {
     const resolver = this.#part("resolver");
     if (resolver === undefined) return;
     const isDone = await resolver.reload("Reloading complete");
-    if (!isDone) this.#options.say("The DNS server has not taken its new configuration over");
+    const text = "The DNS server has not taken its new configuration over";
+    if (!isDone) this.#options.say(text, "reload-refused", "E");
   }
 
   /** The agent reads its command line only at its start; the gateway does not notice the pause. */
@@ -351,6 +407,7 @@ function withLiveChanges(before: UpConfiguration, after: UpConfiguration): UpCon
     gateway: before.gateway,
     resolver: { ...after.resolver, enabled },
     publish: after.publish,
+    metrics: before.metrics,
   };
 }
 

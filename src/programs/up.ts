@@ -8,10 +8,14 @@ import { performance } from "node:perf_hooks";
 import { type Command, Option } from "commander";
 import { type ReadConfiguration, readConfiguration } from "../control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
+import { LOG_FORMATS, type LogFormatChoice } from "../control/log-format.js";
+import { wallClockMs } from "../platform/clock.js";
+import { supervisorLogFormat, writeLogLine } from "../platform/log-stream.js";
 import { takeServiceManager } from "../platform/service-manager.js";
 import { newCommand, parseArguments } from "./command-line.js";
 import { EXIT_FAILED, EXIT_NO_PERMISSION, EXIT_OK } from "./exit-status.js";
 import { Service } from "./service.js";
+import { UpLog } from "./up-log.js";
 import { PartFailed } from "./up-part.js";
 import { pathsOf } from "./up-plan.js";
 import { privilegeComplaint } from "./up-privileges.js";
@@ -22,14 +26,13 @@ import { ConfigurationRefused, REFUSED_STATUS, UpSystem } from "./up-system.js";
 export const CONFIGURATION_FILE = "/etc/ipref/ipref.toml";
 /** Shells report a process ended by signal n as 128 + n; SIGKILL is 9. */
 const EXIT_KILLED = 137;
-/** Width of the part's name in front of its lines. */
-const NAME_WIDTH = 8;
 
 /** Flags of `up` that are no settings. */
 export interface UpFlags {
   readonly config: string | undefined;
   readonly dns: "print" | "resolvectl";
   readonly isCheck: boolean;
+  readonly logFormat: LogFormatChoice;
   /** By flag name. */
   readonly settings: ReadonlyMap<string, string>;
 }
@@ -102,6 +105,11 @@ export function define(): Command {
         .choices(["print", "resolvectl"])
         .default("print"),
     )
+    .addOption(
+      new Option("--log-format <form>", "auto: text on a terminal, the journal's form, else JSON")
+        .choices(LOG_FORMATS)
+        .default("auto"),
+    )
     .option("--check", "test the configuration and end");
 }
 
@@ -114,6 +122,7 @@ export function parseUpFlags(args: readonly string[]): UpFlags | number {
     config: options.config as string | undefined,
     dns: options.dns as UpFlags["dns"],
     isCheck: options.check === true,
+    logFormat: options.logFormat as LogFormatChoice,
     settings: settingFlags(options),
   };
 }
@@ -123,13 +132,20 @@ export async function run(args: readonly string[]): Promise<number> {
   const startMs = performance.now();
   const flags = parseUpFlags(args);
   if (typeof flags === "number") return flags;
+  const log = new UpLog({
+    format: supervisorLogFormat(flags.logFormat, process.stderr.fd),
+    write: writeLogLine,
+    nowMs: wallClockMs,
+  });
   let system: UpSystem;
   try {
     system = new UpSystem({
       read: () => loadConfiguration(flags.config, flags.settings),
       usesResolvectl: flags.dns === "resolvectl",
-      say: (text) => show("ipref", text),
-      onLine: show,
+      say: (text, event, level) => log.say(text, event, level),
+      onLine: (part, line) => log.part(part, line),
+      partFlags: log.partFlags,
+      logCounts: () => log.counts(),
     });
     if (flags.isCheck) {
       await system.check();
@@ -144,10 +160,12 @@ export async function run(args: readonly string[]): Promise<number> {
     complain([complaint]);
     return EXIT_NO_PERMISSION;
   }
-  return await supervise(system, startMs);
+  const status = await supervise(system, log, startMs);
+  log.end();
+  return status;
 }
 
-async function supervise(system: UpSystem, startMs: number): Promise<number> {
+async function supervise(system: UpSystem, log: UpLog, startMs: number): Promise<number> {
   const requested = stopRequest(() => system.kill());
   const manager = takeServiceManager(process.env, process.pid);
   const service = new Service(manager, gatewayLook(pathsOf(system.configuration).control.gateway));
@@ -157,7 +175,9 @@ async function supervise(system: UpSystem, startMs: number): Promise<number> {
     started.catch(() => undefined);
     if ((await Promise.race([started, requested])) === "started") {
       const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-      process.stdout.write(`ipref: ready in ${seconds} s, ${summary(system.configuration)}\n`);
+      const ready = `ready in ${seconds} s, ${summary(system.configuration)}`;
+      process.stdout.write(`ipref: ${ready}\n`);
+      if (!log.isText) log.say(ready, "ready");
       service.ready(summary(system.configuration));
       process.on("SIGHUP", () => void service.reload(() => system.reload()));
       await requested;
@@ -209,8 +229,4 @@ function refusal(error: unknown): number {
 
 function complain(lines: readonly string[]): void {
   for (const line of lines) process.stderr.write(`${line}\n`);
-}
-
-function show(part: string, line: string): void {
-  process.stderr.write(`${part.padEnd(NAME_WIDTH)} | ${line}\n`);
 }

@@ -13,6 +13,7 @@ export const SECTION_TEXTS: Readonly<Record<string, string>> = {
   gateway: "The gateway: tunnel, encoded addresses, mappings.",
   resolver: "The DNS server that turns published names into encoded addresses.",
   publish: "The services that other networks reach.",
+  metrics: "Metrics and health for monitoring.",
 };
 
 /** A JSON Schema, as far as it is used here. */

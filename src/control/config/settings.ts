@@ -7,6 +7,7 @@ import { z } from "zod";
 import { isGlobalUnicast, isUnspecified, parseIp, parsePrefix } from "../../base/ip.js";
 import { parseReference } from "../../base/reference.js";
 import { ENCODE_HOST_BITS_MIN } from "../gateway-flags.js";
+import { LISTEN_ADDRESS_RULE, parseListenAddress } from "../metrics/listen-address.js";
 
 const PORT_MAX = 65_535;
 
@@ -364,8 +365,27 @@ const PUBLISH: readonly Setting[] = [
   },
 ];
 
+const METRICS: readonly Setting[] = [
+  {
+    section: "metrics",
+    key: "listen",
+    valueName: "ADDRESS:PORT",
+    schema: text(
+      LISTEN_ADDRESS_RULE,
+      (value) => value === "" || parseListenAddress(value) !== undefined,
+      "^((\\[[0-9a-fA-F:.]+\\]|[0-9.]+|localhost)?:[0-9]{1,5})?$",
+    ),
+    preset: "127.0.0.1:9145",
+    reload: "restart",
+    meaning: "where metrics of all parts and their health are served over HTTP; empty for nowhere",
+  },
+];
+
 /** All settings in the order of the documentation. */
-export const SETTINGS: readonly Setting[] = [...FILES, ...GATEWAY, ...RESOLVER, ...PUBLISH];
+export const SETTINGS: readonly Setting[] = [
+  ...[...FILES, ...GATEWAY, ...RESOLVER],
+  ...[...PUBLISH, ...METRICS],
+];
 
 /** Checked values of all settings. */
 export interface UpConfiguration {
@@ -395,6 +415,10 @@ export interface UpConfiguration {
     readonly interval: number;
     readonly "tsig-key": string;
     readonly "update-server": string;
+  };
+  readonly metrics: {
+    /** Empty: nowhere. */
+    readonly listen: string;
   };
 }
 
