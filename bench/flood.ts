@@ -25,6 +25,7 @@ const IPPROTO_RAW = 255;
 /** Discard protocol (RFC 863). */
 const PORT = 9;
 const PER_CHECK = 256;
+const ECHO_DATA = 0x1234;
 /** Unknown addresses tried in turn. */
 const ADDRESSES = 250;
 /** Senders of `first` are 10.64.0.0 and up. */
@@ -83,10 +84,11 @@ function fillDatagram(packet: DataView, to: IpAddress): void {
   packet.setUint16(24, packet.byteLength - 20);
 }
 
-/** An echo request of zeros (RFC 792): the checksum is that of its type. */
+/** An echo request (RFC 792) with one word of data, so that no checksum is special. */
 function fillEcho(packet: DataView): void {
   packet.setUint8(0, 8);
-  packet.setUint16(2, 0xffff ^ 0x0800);
+  packet.setUint16(8, ECHO_DATA);
+  packet.setUint16(2, 0xffff - 0x0800 - ECHO_DATA);
 }
 
 function flood(kind: FloodKind, text: string, seconds: number): number {

@@ -32,6 +32,7 @@ import type { MssClamp } from "./mss-clamp.js";
 import { eachNativeSegment } from "./native-segments.js";
 import type { PeerMeter } from "./peer-meter.js";
 import { PacketBatch, SEND_DONE, SEND_TOO_BIG, type TunnelPort, type TunPort } from "./ports.js";
+import type { SideQueue } from "./side-queue.js";
 import {
   VNET_BAD_CHECKSUM_PLACE,
   VNET_BAD_HEADER,
@@ -42,7 +43,7 @@ import {
 
 /** Parts of an egress worker. */
 export interface EgressParts {
-  readonly tun: Pick<TunPort, "waitReadable" | "readBatch">;
+  readonly tun: Pick<TunPort, "waitReadable" | "readBatch" | "readSideBatch">;
   readonly tunnel: Pick<TunnelPort, "sendBatch">;
   readonly memory: FastPathMemory;
   readonly fast: FastEgress;
@@ -54,6 +55,8 @@ export interface EgressParts {
   readonly meter?: PeerMeter | undefined;
   /** Captures packets while a capture is on. */
   readonly capture?: EgressTap | undefined;
+  /** When the side queue may be read; without it, always. */
+  readonly side?: SideQueue | undefined;
   /** True when each packet of the TUN device has a device header in front. */
   readonly hasDeviceHeader: boolean;
 }
@@ -63,6 +66,9 @@ const BYTES = counterIndex("egress-bytes");
 const BATCHES = counterIndex("egress-batches");
 const SUPER_PACKETS = counterIndex("egress-super-packets");
 const SEND_DROP = dropCounterIndex("send-failed");
+
+/** Packets of the side queue between two batches of the main one: a fraction of a millisecond. */
+const SIDE_PACKETS_MAX = 64;
 
 /** Drop reasons of VNET_BAD_…. */
 const VNET_DROPS: Readonly<Record<number, DropReason>> = {
@@ -76,6 +82,7 @@ const VNET_DROPS: Readonly<Record<number, DropReason>> = {
 export class EgressLoop {
   readonly #parts: EgressParts;
   readonly #input = new PacketBatch(READ_PACKETS_MAX);
+  readonly #sideInput = new PacketBatch(SIDE_PACKETS_MAX);
   readonly #output = new PacketBatch(SEND_PACKETS_MAX);
   readonly #reader: VnetReader;
   /** Octets of native packets in the output batch. */
@@ -90,15 +97,24 @@ export class EgressLoop {
 
   /** Runs until the TUN port says that the worker is to end. */
   run(): void {
-    while (this.#parts.tun.waitReadable()) this.runBatch();
+    const { tun, side } = this.#parts;
+    while (tun.waitReadable(side?.restMs() ?? 0)) this.runBatch();
   }
 
-  /** Moves the packets that wait, at most one batch. */
+  /** Moves the packets that wait, at most one batch of each queue. */
   runBatch(): void {
-    const { tun, memory, fast, handOver, hasDeviceHeader, capture } = this.#parts;
-    const input = this.#input;
-    tun.readBatch(input);
-    if (input.count === 0) return;
+    const { tun, side } = this.#parts;
+    tun.readBatch(this.#input);
+    if (this.#input.count > 0) this.#move(this.#input);
+    side?.begin();
+    tun.readSideBatch(this.#sideInput);
+    if (this.#sideInput.count === 0) return;
+    this.#move(this.#sideInput);
+    side?.end();
+  }
+
+  #move(input: PacketBatch): void {
+    const { memory, fast, handOver, hasDeviceHeader, capture } = this.#parts;
     memory.refresh();
     this.#tap = capture?.beginBatch(input);
     const isTranslated = fast.translateBatch(input, hasDeviceHeader);

@@ -148,7 +148,13 @@ class FastTrial {
       memory,
       fast: new FastEgress(memory, this.#source.settings),
       hasDeviceHeader: false,
-      tun: { waitReadable: () => true, readBatch: (batch) => fillLocal(batch, offset, packet) },
+      tun: {
+        waitReadable: () => true,
+        readBatch: (batch) => fillLocal(batch, offset, packet),
+        readSideBatch: (batch) => {
+          batch.count = 0;
+        },
+      },
       tunnel: {
         sendBatch: (batch) => {
           sent += batch.count;

@@ -138,14 +138,22 @@ export class WriteBatch {
 
 /** The TUN device: whole IP packets. */
 export interface TunPort {
-  /** Blocks until packets can be read. False: the worker is told to end. */
-  waitReadable(): boolean;
+  /**
+   * Blocks until packets can be read, or for `sideRestMs` milliseconds: so long the side queue does
+   * not count; 0: it counts at once. False: the worker is told to end.
+   */
+  waitReadable(sideRestMs: number): boolean;
   /**
    * Fills the batch (offset and length) with the packets that wait. With device headers, that of
    * a packet lies in the VNET_HEADER_BYTES in front of it (vnet-header.ts). A length below 1
    * means that there was no packet behind a device header.
    */
   readBatch(batch: PacketBatch): void;
+  /**
+   * The same with the packets of the side queue: those that are not simple, where the device tells
+   * them apart. What this finds was there at the end of the last wait.
+   */
+  readSideBatch(batch: PacketBatch): void;
   /**
    * Writes all packets of the batch, in order, with the device headers in front of them where the
    * device has these; returns how many were refused.

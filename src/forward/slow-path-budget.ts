@@ -1,54 +1,86 @@
 /**
- * How much time the slow path may take while the fast path is busy: a flood of packets that only
- * the slow path can handle must leave established flows their throughput.
+ * How much time packets that are not simple may take while the fast path is busy: a flood of them
+ * must leave established flows their throughput. The main thread has a budget for the slow path,
+ * and each egress worker one for its side queue (side-queue.ts).
  *
  * A bucket of milliseconds: it fills with a share of the time that passes, and work empties it.
  * While it holds something, or nothing much is forwarded, the slow path works as it can. Pure; the
  * clock is an argument, in milliseconds.
  */
 
-/** A burst of about 500 packets of 60 microseconds goes through at once (November 2026). */
-const BURST_MS = 30;
-/** Share of one processor that a lasting flood gets. */
-const SHARE = 0.08;
-/** Time to rest when the bucket is empty: what then fills in is worth a wake-up. */
-const REST_MS = 10;
-/** The fast path counts as busy above this rate, about 25 Mb/s of large packets. */
-const BUSY_PACKETS_PER_SECOND = 2_000;
+/** How much. */
+export interface BudgetLimits {
+  /** What the bucket holds. */
+  readonly burstMs: number;
+  /** Share of one processor that a lasting flood gets. */
+  readonly share: number;
+  /** Shortest rest when the bucket is empty: what then fills in is worth a wake-up. */
+  readonly restMs: number;
+}
 
-/** Decides when the main thread rests. */
+/**
+ * A burst of about 500 packets of 60 microseconds goes through at once (November 2026); of a
+ * lasting flood some 700 packets a second do.
+ */
+const SLOW_PATH: BudgetLimits = { burstMs: 30, share: 0.04, restMs: 10 };
+/** Longest rest: one piece of work that took very long was a pause of the machine. */
+const REST_MS_MAX = 200;
+/** What a packet costs beside its octets, in octets (November 2026). */
+const LOAD_OF_PACKET = 300;
+/** The fast path counts as busy above this load: 200 Mb/s of large packets, or 80,000 small ones. */
+const BUSY_LOAD_PER_SECOND = 30_000_000;
+/**
+ * And so long after it was: a connection that has lost packets is silent for a while, at first
+ * 200 ms (RFC 6298, Linux), and must not find the way taken when it goes on.
+ */
+const BUSY_MS = 2_000;
+
+/** What forwarding so many packets of so many octets costs, as a number to compare. */
+export function forwardingLoad(packets: number, octets: number): number {
+  return octets + LOAD_OF_PACKET * packets;
+}
+
+/** Decides when a thread rests. */
 export class SlowPathBudget {
-  #leftMs = BURST_MS;
+  readonly #limits: BudgetLimits;
+  #leftMs: number;
   #filledAtMs: number;
   #lookedAtMs: number;
-  #lookedAtPackets: number;
+  #lookedAtLoad: number;
+  #busyAtMs = Number.NEGATIVE_INFINITY;
 
-  /** `fastPackets`: packets that the fast path has forwarded since the start. */
-  constructor(nowMs: number, fastPackets: number) {
+  /** `load`: what the fast path has forwarded since the start (`forwardingLoad`). */
+  constructor(nowMs: number, load: number, limits: BudgetLimits = SLOW_PATH) {
+    this.#limits = limits;
+    this.#leftMs = limits.burstMs;
     this.#filledAtMs = nowMs;
     this.#lookedAtMs = nowMs;
-    this.#lookedAtPackets = fastPackets;
+    this.#lookedAtLoad = load;
   }
 
   /**
    * After a piece of work from `startMs` to `nowMs`: milliseconds to rest, 0 to go on. Asks for
-   * `fastPackets` only when the bucket is empty.
+   * `load` only when the bucket is empty.
    */
-  spend(startMs: number, nowMs: number, fastPackets: () => number): number {
-    const filled = this.#leftMs + SHARE * (nowMs - this.#filledAtMs);
+  spend(startMs: number, nowMs: number, load: () => number): number {
+    const { burstMs, share, restMs } = this.#limits;
+    const filled = this.#leftMs + share * (nowMs - this.#filledAtMs);
     this.#filledAtMs = nowMs;
-    this.#leftMs = Math.min(BURST_MS, filled) - (nowMs - startMs);
+    this.#leftMs = Math.min(burstMs, filled) - (nowMs - startMs);
     if (this.#leftMs > 0) return 0;
-    if (this.#isFastPathBusy(nowMs, fastPackets())) return REST_MS;
-    this.#leftMs = BURST_MS;
+    if (this.#isFastPathBusy(nowMs, load())) {
+      return Math.min(REST_MS_MAX, Math.max(restMs, -this.#leftMs / share));
+    }
+    this.#leftMs = burstMs;
     return 0;
   }
 
-  #isFastPathBusy(nowMs: number, packets: number): boolean {
+  #isFastPathBusy(nowMs: number, load: number): boolean {
     const seconds = Math.max(nowMs - this.#lookedAtMs, 1) / 1_000;
-    const rate = (packets - this.#lookedAtPackets) / seconds;
+    const rate = (load - this.#lookedAtLoad) / seconds;
     this.#lookedAtMs = nowMs;
-    this.#lookedAtPackets = packets;
-    return rate > BUSY_PACKETS_PER_SECOND;
+    this.#lookedAtLoad = load;
+    if (rate > BUSY_LOAD_PER_SECOND) this.#busyAtMs = nowMs;
+    return nowMs - this.#busyAtMs < BUSY_MS;
   }
 }

@@ -79,8 +79,29 @@ export const epollCreate1 = bind<[number]>("int epoll_create1(int)");
 export const epollCtl = bind<Four>("int epoll_ctl(int, int, int, uint64_t)");
 /** (epoll fd, epoll_events, count, timeout in milliseconds) */
 export const epollWait = bind<Four>("int epoll_wait(int, uint64_t, int, int)");
+/** (timex) */
+export const adjtimex = bind<[number]>("int adjtimex(uint64_t)");
 /** (fd, operation) */
 export const flock = bind<[number, number]>("int flock(int, int)");
+
+/** (number, three arguments): system calls without a function */
+export const syscall = bind<Four>("long syscall(long, uint64_t, uint64_t, uint64_t)");
+
+const mmap = library.func("int64_t mmap(uint64_t, size_t, int, int, int, int64_t)");
+
+/**
+ * Maps the object behind `fd` from its beginning, for the rest of the process; undefined when the
+ * kernel refuses.
+ */
+export function mapMemory(
+  lengthBytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+): Uint8Array | undefined {
+  const address = Number(mmap(0, lengthBytes, protection, flags, fd, 0));
+  return address === -1 ? undefined : new Uint8Array(koffi.view(address, lengthBytes));
+}
 
 /** Number of the last error; valid right after a call that returned -1. */
 export function errno(): number {

@@ -26,7 +26,7 @@ import type { CounterBlock } from "../tables/counters.js";
 import { counterIndex } from "../tables/counters.js";
 import * as libc from "./libc.js";
 import { IOVEC_LENGTH, setIovec } from "./memory.js";
-import { POLLOUT, type WorkerMemory } from "./worker-memory.js";
+import { POLLOUT, READY_FIRST, READY_SECOND, type WorkerMemory } from "./worker-memory.js";
 
 const EINTR = libc.ERRNO["EINTR"]!;
 /** A queue that stays full for longer than this loses the packet. */
@@ -42,15 +42,29 @@ export class TunDevicePort implements TunPort {
   readonly #worker: WorkerMemory;
   readonly #counters: CounterBlock;
   readonly #headerBytes: number;
+  /** The side queue, or -1. */
+  readonly #sideFd: number;
   readonly #areaEnd: number;
   /** Behind the scatter entries that belong to received messages. */
   readonly #scatterOffset: number;
   /** The last batch was full: more packets may wait, and no wait is needed to know. */
   #mayHaveMore = false;
+  /** READY_… of the last wait. */
+  #ready = READY_FIRST;
 
-  /** `hasDeviceHeader`: the device was opened with IFF_VNET_HDR. */
-  constructor(fd: number, worker: WorkerMemory, counters: CounterBlock, hasDeviceHeader: boolean) {
+  /**
+   * `hasDeviceHeader`: the device was opened with IFF_VNET_HDR. `sideFd`: the queue of packets that
+   * are not simple, where there is one (tun-steering.ts).
+   */
+  constructor(
+    fd: number,
+    worker: WorkerMemory,
+    counters: CounterBlock,
+    hasDeviceHeader: boolean,
+    sideFd = -1,
+  ) {
     this.#fd = fd;
+    this.#sideFd = sideFd;
     this.#worker = worker;
     this.#counters = counters;
     this.#headerBytes = hasDeviceHeader ? VNET_HEADER_BYTES : 0;
@@ -58,27 +72,46 @@ export class TunDevicePort implements TunPort {
     this.#areaEnd = worker.slab.slotsOffset + BATCH_PACKETS_MAX * SLOT_BYTES;
   }
 
-  waitReadable(): boolean {
-    if (this.#mayHaveMore) return !this.#worker.isStopped();
-    return this.#worker.waitReadable(this.#fd, () => {});
+  waitReadable(sideRestMs: number): boolean {
+    const restMs = Math.ceil(sideRestMs);
+    const sideFd = restMs > 0 ? -1 : this.#sideFd;
+    if (this.#mayHaveMore) {
+      const ready = this.#worker.waitForTwo(this.#fd, sideFd, 0);
+      this.#ready = ready | READY_FIRST;
+      return ready >= 0;
+    }
+    const timeoutMs = restMs > 0 ? restMs : -1;
+    this.#ready = this.#worker.waitForTwo(this.#fd, sideFd, timeoutMs);
+    return this.#ready >= 0;
   }
 
   readBatch(batch: PacketBatch): void {
+    batch.count = 0;
+    this.#mayHaveMore = false;
+    if ((this.#ready & READY_FIRST) === 0) return;
+    this.#mayHaveMore = this.#read(this.#fd, batch);
+  }
+
+  readSideBatch(batch: PacketBatch): void {
+    batch.count = 0;
+    if ((this.#ready & READY_SECOND) !== 0) this.#read(this.#sideFd, batch);
+  }
+
+  /** Reads until the queue is empty or the batch full; true when it was full. */
+  #read(fd: number, batch: PacketBatch): boolean {
     const { memory, slab } = this.#worker;
     const header = this.#headerBytes;
     const bytesMax = SLOT_PACKET_BYTES_MAX + header;
     const end = Math.min(this.#areaEnd - bytesMax, slab.slotsOffset + BATCH_BYTES);
-    batch.count = 0;
-    this.#mayHaveMore = false;
     for (let next = slab.slotsOffset; batch.count < batch.capacity && next < end; ) {
       const offset = next + SLOT_HEADROOM_BYTES;
-      const length = libc.read(this.#fd, memory.address + offset - header, bytesMax);
+      const length = libc.read(fd, memory.address + offset - header, bytesMax);
       if (length > 0) {
         batch.addLocal(offset, length - header);
         next = (offset + length + CACHE_LINE_BYTES - 1) & -CACHE_LINE_BYTES;
-      } else if (length === 0 || libc.errno() !== EINTR) return;
+      } else if (length === 0 || libc.errno() !== EINTR) return false;
     }
-    this.#mayHaveMore = true;
+    return true;
   }
 
   writeBatch(batch: WriteBatch): number {

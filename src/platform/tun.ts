@@ -16,6 +16,7 @@ import type { Offloads } from "../forward/offloads.js";
 import * as libc from "./libc.js";
 import { allocateMemory, cStringInto, type SystemMemory } from "./memory.js";
 import { lastRefusal, refused, SystemCallError } from "./system-error.js";
+import { steerQueues } from "./tun-steering.js";
 
 // linux/if_tun.h
 export const IFF_TUN = 0x0001;
@@ -80,10 +81,18 @@ export interface TunOptions {
   readonly offloads?: TunOffloads;
   /** Queues to ask for; the kernel keeps the packets of one flow in one queue. Default 1. */
   readonly queues?: number;
+  /** Asks for a side queue as well; the seed is that of the known addresses. */
+  readonly side?: { readonly seed: number };
 }
 
 /** Offloads of the device. */
 export type TunOffloads = Pick<Offloads, "csum" | "tso" | "uso">;
+
+/** The queue of packets that are not simple, and the buckets of known addresses to fill. */
+export interface SideQueueDevice {
+  readonly fd: number;
+  readonly known: Uint8Array;
+}
 
 /** A configured device that is up. Closing the last descriptor destroys it. */
 export interface TunDevice {
@@ -91,6 +100,8 @@ export interface TunDevice {
   readonly fd: number;
   /** All queues, `fd` first; fewer than asked for when the kernel refuses more. */
   readonly queueFds: readonly number[];
+  /** The side queue (tun-steering.ts), unless the kernel refuses it. */
+  readonly side: SideQueueDevice | undefined;
   readonly name: string;
   readonly mtuBytes: number;
   /** Settings of this machine that may stop traffic, one sentence each. */
@@ -115,11 +126,13 @@ export function openTun(options: TunOptions): TunDevice {
     ];
     configure(name, options);
     const queueFds = [fd, ...openFurtherQueues(name, queueFlags, options.queues ?? 1)];
+    const side = openSideQueue(name, queueFlags, queueFds, options, warnings);
     const close = (): void => {
       for (const queue of queueFds) libc.close(queue);
+      if (side !== undefined) libc.close(side.fd);
     };
     const { mtuBytes } = options;
-    return { fd, queueFds, name, mtuBytes, warnings, offloads, queueFlags, close };
+    return { fd, queueFds, side, name, mtuBytes, warnings, offloads, queueFlags, close };
   } catch (error) {
     libc.close(fd);
     throw error;
@@ -134,7 +147,8 @@ function openFirstQueue(
   wantsHeader: boolean,
 ): { fd: number; name: string; queueFlags: number } {
   const name = options.name ?? "ipref%d";
-  const queueFlag = (options.queues ?? 1) > 1 ? IFF_MULTI_QUEUE : 0;
+  const isMultiple = (options.queues ?? 1) > 1 || options.side !== undefined;
+  const queueFlag = isMultiple ? IFF_MULTI_QUEUE : 0;
   const flags = (options.flags ?? 0) | queueFlag;
   if (wantsHeader) {
     try {
@@ -157,6 +171,35 @@ function openFurtherQueues(name: string, queueFlags: number, count: number): num
     if (!(error instanceof SystemCallError)) throw error;
   }
   return fds;
+}
+
+/**
+ * Opens the side queue behind the others and has the kernel sort packets. Where it refuses, floods
+ * share the queues with established flows, and a warning says so.
+ */
+function openSideQueue(
+  name: string,
+  queueFlags: number,
+  queueFds: readonly number[],
+  { side, address }: TunOptions,
+  warnings: string[],
+): SideQueueDevice | undefined {
+  if (side === undefined) return undefined;
+  const [fd] = openFurtherQueues(name, queueFlags, 2);
+  if (fd === undefined) return undefined;
+  try {
+    const { version } = address;
+    const known = steerQueues(queueFds[0]!, { version, lanes: queueFds.length, seed: side.seed });
+    return { fd, known };
+  } catch (error) {
+    libc.close(fd);
+    if (!(error instanceof SystemCallError)) throw error;
+    warnings.push(
+      `Floods share the queue of ${name} with established flows: ${error.message}; ` +
+        "run with CAP_BPF",
+    );
+    return undefined;
+  }
 }
 
 /** The longest device header of any kernel is longer; ours has the first ten octets only. */

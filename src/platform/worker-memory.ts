@@ -19,6 +19,10 @@ const POLLFD_LENGTH = 8;
 const POLLFD_EVENTS = 4;
 const POLLFD_REVENTS = 6;
 
+/** What `waitForTwo` found. */
+export const READY_FIRST = 1;
+export const READY_SECOND = 2;
+
 /** After an error without data: how long a worker stays away from the descriptor. */
 const BACK_OFF_MS = 2;
 
@@ -60,6 +64,33 @@ export class WorkerMemory {
       const happened = view.getInt16(own + POLLFD_REVENTS, true);
       // After a mere nudge the wait begins again: a nudge must not look like the end of the time.
       if (happened !== 0 || timeoutMs === 0) return happened;
+    }
+  }
+
+  /**
+   * Waits until one of two descriptors can be read, at most `timeoutMs` (-1: any time); a negative
+   * `second` is left out. Returns READY_… bits, 0 after the time, -1 when told to end.
+   */
+  waitForTwo(first: number, second: number, timeoutMs: number): number {
+    const { view, address } = this.memory;
+    const own = this.slab.pollOffset;
+    const stop = own + POLLFD_LENGTH;
+    const other = stop + POLLFD_LENGTH;
+    view.setInt32(own, first, true);
+    view.setInt32(own + POLLFD_EVENTS, POLLIN, true);
+    view.setInt32(stop, this.#stopFd, true);
+    view.setInt32(stop + POLLFD_EVENTS, POLLIN, true);
+    view.setInt32(other, second, true);
+    view.setInt32(other + POLLFD_EVENTS, POLLIN, true);
+    for (;;) {
+      if (libc.poll(address + own, 3, timeoutMs) <= 0) return 0;
+      if (view.getInt16(stop + POLLFD_REVENTS, true) !== 0 && this.#mustEnd()) return -1;
+      const a = view.getInt16(own + POLLFD_REVENTS, true);
+      const b = second < 0 ? 0 : view.getInt16(other + POLLFD_REVENTS, true);
+      const ready =
+        ((a & POLLIN) !== 0 ? READY_FIRST : 0) | ((b & POLLIN) !== 0 ? READY_SECOND : 0);
+      if (ready !== 0 || timeoutMs === 0) return ready;
+      if ((a | b) !== 0) return this.#backOff() ? 0 : -1;
     }
   }
 

@@ -16,9 +16,10 @@ import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
 import { HandOver } from "../forward/hand-over.js";
 import { IngressLoop } from "../forward/ingress.js";
 import { MssClamp } from "../forward/mss-clamp.js";
-import { SideQueue } from "../forward/side-queue.js";
 import type { Offloads } from "../forward/offloads.js";
 import { PeerMeter } from "../forward/peer-meter.js";
+import { SideQueue } from "../forward/side-queue.js";
+import { forwardingLoad } from "../forward/slow-path-budget.js";
 import { monotonicMs } from "../platform/clock.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
@@ -32,6 +33,10 @@ import { PeerTrafficBlock } from "../tables/peer-traffic.js";
 import { makeKernel, type WasmParts } from "./kernel-choice.js";
 
 const HEARTBEATS = counterIndex("heartbeats");
+const EGRESS_PACKETS = counterIndex("egress-packets");
+const EGRESS_BYTES = counterIndex("egress-bytes");
+const INGRESS_PACKETS = counterIndex("ingress-packets");
+const INGRESS_BYTES = counterIndex("ingress-bytes");
 
 /** Everything a worker is told at start. Descriptors stay owned by the main thread. */
 export interface ForwardWorkerData {
@@ -100,10 +105,9 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const parts = { tun, tunnel, memory, handOver, counters, mssClamp, meter };
   if (capture instanceof EgressTap) {
     const fast = new FastEgress(memory, settings);
-    const side = new SideQueue(
-      () => performance.now(),
-      () => counters.own("egress-packets"),
-    );
+    const back = new CounterBlock(buffer, plan.countersOffset, counterWriter(data.lane, "ingress"));
+    const load = (): number => loadOf(counters, back);
+    const side = new SideQueue(() => performance.now(), load);
     new EgressLoop({ ...parts, fast, side, capture, hasDeviceHeader }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
@@ -111,6 +115,12 @@ export function runForwardWorker(data: ForwardWorkerData): void {
     const joining = { hasDeviceHeader, joinsTcp, joinsUdp, localVersion };
     new IngressLoop({ ...parts, fast, capture, joining }).run();
   }
+}
+
+/** What a lane has forwarded in both directions. */
+function loadOf({ values: there }: CounterBlock, { values: back }: CounterBlock): number {
+  const packets = there[EGRESS_PACKETS]! + back[INGRESS_PACKETS]!;
+  return forwardingLoad(packets, there[EGRESS_BYTES]! + back[INGRESS_BYTES]!);
 }
 
 if (!isMainThread && isForwardWorkerData(workerData)) {

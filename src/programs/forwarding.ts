@@ -6,7 +6,7 @@
 
 import type { Worker } from "node:worker_threads";
 import type { Forwarding, ForwardingRequest, WorkerHealth } from "../control/ports.js";
-import { SlowPathBudget } from "../forward/slow-path-budget.js";
+import { forwardingLoad, SlowPathBudget } from "../forward/slow-path-budget.js";
 import { monotonicMs } from "../platform/clock.js";
 import {
   closeEventFd,
@@ -42,6 +42,8 @@ interface RunningWorker {
 export interface ForwardingResources {
   /** Queues of the TUN device: an egress worker for each. */
   readonly tunFds: readonly number[];
+  /** Side queue of the TUN device, for the first egress worker; -1 where there is none. */
+  readonly sideFd: number;
   /** Sockets of the tunnel: an ingress worker for each. */
   readonly tunnelFds: readonly number[];
   /** The WebAssembly kernel and the memory of the request, unless TypeScript was chosen. */
@@ -82,7 +84,7 @@ class RunningForwarding implements Forwarding {
     const { memory, plan } = request;
     this.#totals = new CounterReader(memory, plan.countersOffset, plan.counterWriters);
     this.#counters = new CounterBlock(memory, plan.countersOffset, COUNTER_WRITER_MAIN);
-    this.#budget = new SlowPathBudget(monotonicMs(), this.#fastPackets());
+    this.#budget = new SlowPathBudget(monotonicMs(), this.#load());
     const { tunFds, tunnelFds } = resources;
     this.#workers = [
       ...tunFds.map((_, lane) => this.#start("egress", lane, resources)),
@@ -144,7 +146,7 @@ class RunningForwarding implements Forwarding {
     resources: ForwardingResources,
   ): RunningWorker {
     const { memory, plan, settings, offloads, localMssMax } = this.#request;
-    const { tunFds, tunnelFds, wasm } = resources;
+    const { tunFds, sideFd, tunnelFds, wasm } = resources;
     const stopFd = createEventFd();
     const counters = new CounterBlock(memory, plan.countersOffset, counterWriter(lane, role));
     const worker = startForwardWorker({
@@ -156,6 +158,7 @@ class RunningForwarding implements Forwarding {
       offloads,
       localMssMax,
       tunFd: tunFds[lane % tunFds.length]!,
+      sideFd: lane === 0 ? sideFd : -1,
       tunnelFd: tunnelFds[lane % tunnelFds.length]!,
       wasm,
       stopFd,
@@ -198,7 +201,7 @@ class RunningForwarding implements Forwarding {
     if (this.#isStopping) return;
     const areAllAsleep = this.#rings.map((ring) => ring.sleep()).every((isAsleep) => isAsleep);
     if (areAllAsleep) return;
-    const restMs = this.#budget.spend(startMs, monotonicMs(), () => this.#fastPackets());
+    const restMs = this.#budget.spend(startMs, monotonicMs(), () => this.#load());
     if (restMs === 0) this.#turn = setImmediate(() => this.#drain());
     else this.#startRest(restMs);
   }
@@ -213,8 +216,10 @@ class RunningForwarding implements Forwarding {
     }, restMs);
   }
 
-  #fastPackets(): number {
-    return this.#totals.total("egress-packets") + this.#totals.total("ingress-packets");
+  #load(): number {
+    const packets = this.#totals.total("egress-packets") + this.#totals.total("ingress-packets");
+    const octets = this.#totals.total("egress-bytes") + this.#totals.total("ingress-bytes");
+    return forwardingLoad(packets, octets);
   }
 
   #drainRing(ring: PacketRingConsumer, countMax: number): number {

@@ -18,6 +18,7 @@ import {
   WORD_LAST_USED,
   WORD_LOCAL,
 } from "./address-table.js";
+import type { KnownAddresses } from "./known-addresses.js";
 
 const KEY_WORDS = 12;
 
@@ -38,6 +39,7 @@ export class AddressTableWriter extends AddressTableReader {
   #lastFree = 0;
   #highest = 0;
   #used = 0;
+  #known: KnownAddresses | undefined;
 
   /** Records in use. */
   get used(): number {
@@ -47,6 +49,21 @@ export class AddressTableWriter extends AddressTableReader {
   /** Highest record number that was ever in use. */
   get highest(): number {
     return this.#highest;
+  }
+
+  /** From now on `known` has the addresses of the first index, which finds records by them. */
+  publishKnown(known: KnownAddresses): void {
+    this.#known = known;
+    for (let number = 1; number <= this.#highest; number++) {
+      const kindAndFlags = this.words[(this.offsetOf(number) >>> 2) + WORD_KIND]!;
+      if (isIndexed(kindAndFlags & 0xff, kindAndFlags >>> 8, 0)) {
+        known.add(this.words, this.#addressWord(number), this.localWords);
+      }
+    }
+  }
+
+  #addressWord(number: number): number {
+    return (this.offsetOf(number) >>> 2) + WORD_LOCAL;
   }
 
   /** REMOTE or primary LOCAL record of an address, active or not. Byte offset, 0 for none. */
@@ -179,6 +196,9 @@ export class AddressTableWriter extends AddressTableReader {
   }
 
   #link(number: number, index: 0 | 1 | 2): void {
+    if (index === 0) {
+      this.#known?.add(this.words, this.#addressWord(number), this.localWords);
+    }
     const base = this.bases[index];
     let slot = this.hashOf(this.offsetOf(number), index) & this.slotMask;
     while (this.words[base + slot] !== 0) slot = (slot + 1) & this.slotMask;
@@ -186,6 +206,9 @@ export class AddressTableWriter extends AddressTableReader {
   }
 
   #unlink(number: number, index: 0 | 1 | 2): void {
+    if (index === 0) {
+      this.#known?.remove(this.words, this.#addressWord(number), this.localWords);
+    }
     const base = this.bases[index];
     let hole = this.hashOf(this.offsetOf(number), index) & this.slotMask;
     while (this.words[base + hole] !== number) hole = (hole + 1) & this.slotMask;

@@ -61,6 +61,10 @@ export class MemoryTun implements TunPort {
     }
   }
 
+  readSideBatch(batch: PacketBatch): void {
+    batch.count = 0;
+  }
+
   writeBatch(batch: WriteBatch): number {
     batch.refusedPackets = 0;
     for (let index = 0; index < batch.count; index++) {

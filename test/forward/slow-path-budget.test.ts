@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SlowPathBudget } from "../../src/forward/slow-path-budget.js";
+import { forwardingLoad, SlowPathBudget } from "../../src/forward/slow-path-budget.js";
 
 /** Milliseconds of work within `totalMs` of a flood, in pieces of one millisecond. */
-function workOf(totalMs: number, fastPacketsPerMs: number): number {
+function workOf(totalMs: number, loadPerMs: number): number {
   let nowMs = 1_000;
   const budget = new SlowPathBudget(nowMs, 0);
   let workedMs = 0;
@@ -13,19 +13,19 @@ function workOf(totalMs: number, fastPacketsPerMs: number): number {
     const startMs = nowMs;
     nowMs++;
     workedMs++;
-    nowMs += budget.spend(startMs, nowMs, () => (nowMs - 1_000) * fastPacketsPerMs);
+    nowMs += budget.spend(startMs, nowMs, () => (nowMs - 1_000) * loadPerMs);
   }
   return workedMs;
 }
 
-test("a lasting flood gets a tenth of a processor while the fast path is busy", () => {
-  const share = workOf(10_000, 100) / 10_000;
-  assert.ok(share > 0.05 && share < 0.12, `${share}`);
+test("a lasting flood gets a twentieth of a processor while the fast path is busy", () => {
+  const share = workOf(10_000, forwardingLoad(100, 140_000)) / 10_000;
+  assert.ok(share > 0.03 && share < 0.06, `${share}`);
 });
 
 test("the slow path works without rest while nothing much is forwarded", () => {
   assert.equal(workOf(5_000, 0), 5_000);
-  assert.equal(workOf(5_000, 1), 5_000);
+  assert.equal(workOf(5_000, forwardingLoad(10, 14_000)), 5_000);
 });
 
 test("a burst goes through at once, also while the fast path is busy", () => {
@@ -38,10 +38,21 @@ test("a burst goes through at once, also while the fast path is busy", () => {
 
 test("the bucket fills again while the slow path has nothing to do", () => {
   const budget = new SlowPathBudget(0, 0);
-  assert.ok(budget.spend(0, 60, () => 10_000) > 0);
-  // 30 ms of debt and 20 ms of credit: 50 ms at 8 per cent of the time.
+  assert.ok(budget.spend(0, 60, () => 10_000_000) > 0);
+  // 30 ms of debt and 10 ms of credit: 40 ms at 4 per cent of the time.
   assert.equal(
-    budget.spend(1_000, 1_010, () => 0),
+    budget.spend(1_050, 1_059, () => 0),
+    0,
+  );
+});
+
+test("a connection that is silent after losses still counts as busy", () => {
+  const budget = new SlowPathBudget(0, 0);
+  assert.ok(budget.spend(0, 100, () => 10_000_000) > 0);
+  // Nothing was forwarded since.
+  assert.ok(budget.spend(110, 1_500, () => 10_000_000) > 0);
+  assert.equal(
+    budget.spend(1_510, 2_500, () => 10_000_000),
     0,
   );
 });

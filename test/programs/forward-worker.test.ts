@@ -57,7 +57,7 @@ function startGateway(kernel: KernelName) {
   const [stopFd, wakeFd] = [createEventFd(), createEventFd()];
   const { plan, buffer, fastSettings: settings } = world;
   const wasm = world.wasmParts(kernel);
-  const descriptors = { tunFd: tun!.fd, tunnelFd: tunnel.fd, stopFd, wakeFd };
+  const descriptors = { tunFd: tun!.fd, sideFd: -1, tunnelFd: tunnel.fd, stopFd, wakeFd };
   const workers = (["egress", "ingress"] as const).map((role) =>
     startForwardWorker({
       role,

@@ -1,0 +1,59 @@
+/**
+ * When an egress worker reads its side queue: packets from the local network that are not simple,
+ * sorted out by the kernel (platform/tun-steering.ts). While little else is forwarded, whenever it
+ * has something; while the lane is busy, within a budget, and what the queue cannot hold meanwhile
+ * the kernel drops. Worker thread; the clock is a function, in milliseconds.
+ */
+
+import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
+
+/**
+ * A burst is what a few hundred pings or first packets need (3 microseconds each, November 2026);
+ * of a lasting flood some 5,000 packets a second pass. Each of them costs both gateways and, with
+ * an answer, both directions.
+ */
+const LIMITS: BudgetLimits = { burstMs: 2, share: 0.015, restMs: 5 };
+
+/** The budget of one worker. */
+export class SideQueue {
+  readonly #nowMs: () => number;
+  readonly #load: () => number;
+  readonly #budget: SlowPathBudget;
+  /** Load that the side queue has made. */
+  #sideLoad = 0;
+  #startMs = 0;
+  #startLoad = 0;
+  #restUntilMs = 0;
+
+  /** `load`: what the lane has forwarded since its start, in both directions. */
+  constructor(nowMs: () => number, load: () => number) {
+    this.#nowMs = nowMs;
+    this.#load = load;
+    this.#budget = new SlowPathBudget(nowMs(), load(), LIMITS);
+  }
+
+  /** Milliseconds until the queue may be read; 0: now. */
+  restMs(): number {
+    if (this.#restUntilMs === 0) return 0;
+    const leftMs = this.#restUntilMs - this.#nowMs();
+    if (leftMs > 0) return leftMs;
+    this.#restUntilMs = 0;
+    return 0;
+  }
+
+  /** The worker begins with packets of the queue. */
+  begin(): void {
+    this.#startMs = this.#nowMs();
+    this.#startLoad = this.#load();
+  }
+
+  /** It is done with them. */
+  end(): void {
+    const nowMs = this.#nowMs();
+    const load = this.#load();
+    this.#sideLoad += load - this.#startLoad;
+    const laneLoad = load - this.#sideLoad;
+    const restMs = this.#budget.spend(this.#startMs, nowMs, () => laneLoad);
+    if (restMs > 0) this.#restUntilMs = nowMs + restMs;
+  }
+}
