@@ -53,6 +53,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./down.js"),
   },
   {
+    name: "doctor",
+    group: LOOK,
+    description: "find what is wrong, and how to put it right",
+    load: () => import("./doctor/doctor.js"),
+  },
+  {
     name: "status",
     group: LOOK,
     description: "what runs, how it is, and what passes",
@@ -81,5 +87,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: PUBLISH,
     description: "publish a local host by name; publish -h tells how",
     load: () => import("./publish.js"),
+  },
+  {
+    name: "completion",
+    group: SETUP,
+    description: "print the completion of ipref for bash, zsh or fish",
+    load: () => import("./completion/command.js"),
   },
 ];

@@ -13,14 +13,19 @@
  */
 
 import { join } from "node:path";
-import { parseIp } from "../base/ip.js";
+import { formatIp, parseIp, parsePrefix } from "../base/ip.js";
 import { localVersion, tunnelVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
+import { ENCODED_NAME, PLAIN_ADDRESS, PLAIN_NAME, PROBE_ZONE } from "../control/doctor/names.js";
+import { ownAddressOf } from "../control/doctor/network.js";
 
 /** Seconds between looks at the files that `ipref publish` writes. */
 const RELOAD_SECONDS = 2;
 /** Time to live of local addresses of published names, in seconds. */
 const OWN_NAMES_TTL_SECONDS = 60;
+
+/** Queries are counted; `ipref up` has the port for the page. */
+const COUNTED = ["prometheus none"];
 
 /** Files of a running system. */
 export interface UpPaths {
@@ -134,9 +139,15 @@ function sourceOf(configuration: UpConfiguration): string {
   return `${publish.local}:${publish.domain}:${origin}`;
 }
 
+/** Address at which the machine itself reaches the DNS server. */
+export function machineListenAddress({ resolver }: UpConfiguration): string {
+  return resolver.listen[0] ?? "127.0.0.1";
+}
+
 /** Address and port at which the machine itself reaches the DNS server. */
-export function ownServer({ resolver }: UpConfiguration): string {
-  const host = resolver.listen[0] ?? "127.0.0.1";
+export function ownServer(configuration: UpConfiguration): string {
+  const host = machineListenAddress(configuration);
+  const { resolver } = configuration;
   return host.includes(":") ? `[${host}]:${resolver.port}` : `${host}:${resolver.port}`;
 }
 
@@ -148,9 +159,11 @@ function corefileOf(configuration: UpConfiguration, upstreams: readonly string[]
     `file ${quoted(pathsOf(configuration).localZone)} {`,
     `    reload ${RELOAD_SECONDS}s`,
     "}",
+    ...COUNTED,
   ];
   const all = [
     ...bind,
+    ...COUNTED,
     ...ownNames(configuration),
     ...iprefLines(configuration, upstreams),
     "cache",
@@ -161,9 +174,23 @@ function corefileOf(configuration: UpConfiguration, upstreams: readonly string[]
   return [
     "# Written by ipref up at every start and reload.",
     ...(hasLocal ? block(`${publish.local}:${port}`, local) : []),
+    ...block(`${PROBE_ZONE}:${port}`, [...bind, ...probeNames(configuration)]),
     ...block(`.:${port}`, all),
     "",
   ].join("\n");
+}
+
+/** Two names by which ipref doctor sees who asks this server, and who filters its answers. */
+function probeNames({ gateway }: UpConfiguration): string[] {
+  const own = ownAddressOf(parsePrefix(gateway["encode-net"])!);
+  return [
+    `hosts /dev/null ${PROBE_ZONE} {`,
+    `    ${formatIp(own)} ${ENCODED_NAME}`,
+    `    ${PLAIN_ADDRESS} ${PLAIN_NAME}`,
+    "    ttl 1",
+    "    no_reverse",
+    "}",
+  ];
 }
 
 /** Published names of the own network have their local addresses here. */

@@ -59,11 +59,19 @@ test("the agent asks for gateways past the translation (spec/dns-agent.md 5.1)",
   assert.match(corefile, /hosts \S+own-names\.hosts home\.example\.com \{/);
 });
 
+test("two names of the doctor are in every Corefile, one of them in the encode net", () => {
+  const four = planOf(configurationOf(""), UPSTREAMS).corefile;
+  assert.match(four, /^ipref\.internal:53 \{\n {4}hosts \/dev\/null ipref\.internal \{\n/m);
+  assert.match(four, /^ {8}10\.240\.0\.1 encoded\.ipref\.internal$/m);
+  const six = planOf(configurationOf('[gateway]\nencode-net = "fd00:240::/64"\n'), UPSTREAMS);
+  assert.match(six.corefile, /^ {8}fd00:240::1 encoded\.ipref\.internal$/m);
+});
+
 test("client mode names no source, no local zone and no public address", () => {
   const { agent, gateway, corefile } = planOf(configurationOf(""), UPSTREAMS);
   assert.equal(agent.at(-2), "-resolver");
   assert.equal(flagOf(gateway, "-gateway-pub"), "0.0.0.0");
-  assert.doesNotMatch(corefile, /internal|hosts|except/);
+  assert.doesNotMatch(corefile, /^internal|own-names|except/m);
 });
 
 test("without a resolver there is none to start, and the agent asks the system's", () => {

@@ -14,7 +14,7 @@ import {
   prefixContains,
   sameAddress,
 } from "../../base/ip.js";
-import { type Finding, judgeOf, shellWord } from "./finding.js";
+import { type Finding, type Fix, judgeOf, shellWord } from "./finding.js";
 
 /** An interface with its addresses, of `ip -j -d address`. */
 export interface Interface {
@@ -148,46 +148,53 @@ export interface OverlapFacts {
   readonly tunName: string | undefined;
   readonly routes: readonly Route[];
   readonly interfaces: readonly Interface[];
-  /** How this program is called. */
-  readonly command: string;
+  /** Sets an encode net that is free; undefined when none was found. */
+  readonly otherNet: string | undefined;
 }
 
 /** Other routes inside or around the encode net. */
 export function judgeOverlap(facts: OverlapFacts): Finding[] {
-  const { encodeNet, tunName, routes, interfaces, command } = facts;
-  const net = formatPrefix(encodeNet);
-  const findings: Finding[] = [];
-  for (const route of routes) {
-    const { prefix, device, protocol } = route;
-    if (device === tunName || prefix.bits === 0 || !areOverlapping(prefix, encodeNet)) continue;
-    const text = formatPrefix(prefix);
-    const judge = judgeOf("route-overlap", `route ${text} dev ${device}`);
-    const isTun = interfaces.some(({ name, kind }) => name === device && kind === "tun");
-    const whose = isTun ? " of another program's TUN device" : "";
-    const other = `${command} init --force # chooses a free encode net, then start again`;
-    if (prefix.bits < encodeNet.bits) {
-      const evidence = `contains the encode net ${net}: its hosts with such addresses are out of reach`;
-      findings.push(judge.pass(evidence));
-    } else if (protocol === "kernel") {
-      const address = addressOn(interfaces, device, prefix);
-      findings.push(
-        judge.fail(
-          `lies in the encode net ${net}${whose}: packets to these encoded addresses go there`,
-          `ip address del ${address ?? text} dev ${shellWord(device)}`,
-          { command: other, note: "or" },
-        ),
-      );
-    } else {
-      findings.push(
-        judge.fail(
-          `lies in the encode net ${net}${whose}: packets to these encoded addresses go there`,
-          deleteCommand(route),
-        ),
-      );
-    }
-  }
+  const { encodeNet, tunName, routes } = facts;
+  const findings = routes
+    .filter(({ device, prefix }) => device !== tunName && prefix.bits > 0)
+    .filter(({ prefix }) => areOverlapping(prefix, encodeNet))
+    .map((route) => overlapFinding(route, facts));
   if (findings.length > 0) return findings;
-  return [judgeOf("route-overlap", net).pass("no other route overlaps the encode net")];
+  const judge = judgeOf("route-overlap", formatPrefix(encodeNet));
+  return [judge.pass("no other route overlaps the encode net")];
+}
+
+function overlapFinding(route: Route, facts: OverlapFacts): Finding {
+  const { prefix, device, protocol } = route;
+  const { encodeNet, interfaces, tunName, otherNet } = facts;
+  const net = formatPrefix(encodeNet);
+  const judge = judgeOf("route-overlap", `route ${formatPrefix(prefix)} dev ${device}`);
+  const isTun = interfaces.some(({ name, kind }) => name === device && kind === "tun");
+  const whose = isTun ? " and belongs to another program's TUN device" : "";
+  const other: Fix[] =
+    otherNet === undefined
+      ? []
+      : [{ command: otherNet, note: "another encode net, from the next start on" }];
+  const isConnected = protocol === "kernel";
+  if (prefix.bits < encodeNet.bits) {
+    if (!isConnected) return judge.pass(`is around the encode net ${net}, which goes first`);
+    const evidence = `is around the encode net ${net}: hosts there take its addresses for neighbours`;
+    return other.length > 0 ? judge.warn(evidence, ...other) : judge.skip(evidence);
+  }
+  const evidence = `lies in the encode net ${net}${whose}: packets to its addresses go there`;
+  const remove: Fix = isConnected
+    ? { command: removeAddress(interfaces, route), note: "takes the address away" }
+    : { command: deleteCommand(route) };
+  const isStarted = tunName !== undefined;
+  return judge.fail(
+    evidence,
+    ...(isConnected && !isStarted ? [...other, remove] : [remove, ...other]),
+  );
+}
+
+function removeAddress(interfaces: readonly Interface[], { prefix, device }: Route): string {
+  const address = addressOn(interfaces, device, prefix) ?? formatPrefix(prefix);
+  return `ip address del ${address} dev ${shellWord(device)}`;
 }
 
 function deleteCommand({ prefix, device, gateway, metric }: Route): string {

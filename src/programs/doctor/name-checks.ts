@@ -1,0 +1,226 @@
+/** Checks of name resolution on the gateway machine. */
+
+import { join } from "node:path";
+import { formatIp, type IpAddress, isLoopback, parseIp, sameAddress } from "../../base/ip.js";
+import type { Finding } from "../../control/doctor/finding.js";
+import {
+  dnsmasqFilter,
+  ENCODED_NAME,
+  isPrivateForDnsmasq,
+  judgeMachineDns,
+  judgeRebinding,
+  nameServersOf,
+  PLAIN_ADDRESS,
+  PLAIN_NAME,
+  type ProbeAnswer,
+  type RebindingFilter,
+  type ServerProbe,
+  switchSourcesOf,
+  unboundFilters,
+} from "../../control/doctor/names.js";
+import { ownAddressOf } from "../../control/doctor/network.js";
+import { serverResolver } from "../../platform/agent-resolver.js";
+import { machineListenAddress } from "../up-plan.js";
+import type { Check } from "./check.js";
+import type { DoctorContext } from "./context.js";
+import { type KnownProgram, namesIn, processService, programsRunning, readText } from "./tools.js";
+
+/** A server that is silent for so long is not waited for. */
+const ANSWER_MS = 2000;
+const TIMEOUT_MS = 6000;
+const DNS_PORT = 53;
+const RESOLVED_STUBS = ["127.0.0.53", "127.0.0.54"];
+
+export const NAME_CHECKS: readonly Check[] = [
+  {
+    id: "machine-dns",
+    looksAt: "resolv.conf, nsswitch.conf and the servers there",
+    isQuick: false,
+    timeoutMs: TIMEOUT_MS,
+    examine: machineDns,
+  },
+  {
+    id: "dns-rebinding",
+    looksAt: "filters that discard answers in the encode net",
+    isQuick: false,
+    timeoutMs: TIMEOUT_MS,
+    examine: rebinding,
+  },
+];
+
+async function machineDns(context: DoctorContext): Promise<Finding[]> {
+  const { resolver } = context.configuration;
+  if (!resolver.enabled) return [];
+  const names = nameServersOf(readText("/etc/resolv.conf") ?? "");
+  const [own, servers] = await Promise.all([ownProbe(context), probes(context, names)]);
+  const isStub = names.some((name) => RESOLVED_STUBS.includes(name));
+  const listen = machineListenAddress(context.configuration);
+  const encoded = formatIp(ownAddressOf(context.gateway.encodeNet));
+  return [
+    judgeMachineDns({
+      servers,
+      own,
+      ownAddress: isStub && listen === "127.0.0.1" ? encoded : listen,
+      ownPort: resolver.port,
+      switchSources: switchSourcesOf(readText("/etc/nsswitch.conf") ?? ""),
+      usesResolved: isStub,
+      tunName: await context.tunName(),
+    }),
+  ];
+}
+
+async function rebinding(context: DoctorContext): Promise<Finding[]> {
+  const names = nameServersOf(readText("/etc/resolv.conf") ?? "");
+  const [own, servers] = await Promise.all([ownProbe(context), probes(context, names)]);
+  const addresses = (await context.interfaces()).flatMap((each) => each.addresses);
+  const isLocal = (address: IpAddress) =>
+    isLoopback(address) || addresses.some((each) => sameAddress(each.address, address));
+  return judgeRebinding({
+    encodeNet: context.gateway.encodeNet,
+    servers,
+    own,
+    ownAddress: machineListenAddress(context.configuration),
+    filters: [...dnsmasqFilters(context), ...unboundFiltersRunning(context)],
+    localServers: names.filter((name) => {
+      const address = parseIp(name);
+      return address !== undefined && isLocal(address);
+    }),
+  });
+}
+
+/** The own DNS server, asked directly; undefined while it does not run. */
+function ownProbe(context: DoctorContext): Promise<ServerProbe | undefined> {
+  const { resolverProcess, configuration } = context;
+  if (resolverProcess === undefined || !configuration.resolver.enabled) {
+    return Promise.resolve(undefined);
+  }
+  const listen = machineListenAddress(configuration);
+  return probe(context, listen, configuration.resolver.port);
+}
+
+function probes(context: DoctorContext, names: readonly string[]): Promise<ServerProbe[]> {
+  return Promise.all(names.map((name) => probe(context, name, DNS_PORT)));
+}
+
+const silent = Symbol("silent");
+
+/** Asks a server for both names. */
+async function probe(
+  { gateway }: DoctorContext,
+  server: string,
+  port: number,
+): Promise<ServerProbe> {
+  const address = parseIp(server.replace(/%.*$/, ""));
+  if (address === undefined || server.includes("%")) {
+    const reason = "its address is not understood";
+    return { server, encoded: "error", plain: "error", reason };
+  }
+  const resolver = serverResolver([{ address, port }]);
+  const own = ownAddressOf(gateway.encodeNet);
+  const [encoded, plain] = await Promise.all([
+    answerOf(resolver.addresses(ENCODED_NAME, own.version), own),
+    answerOf(resolver.addresses(PLAIN_NAME, 4), parseIp(PLAIN_ADDRESS)!),
+  ]);
+  const reason = encoded.reason === "" ? plain.reason : encoded.reason;
+  return { server, encoded: encoded.answer, plain: plain.answer, reason };
+}
+
+async function answerOf(
+  asked: ReturnType<ReturnType<typeof serverResolver>["addresses"]>,
+  wanted: IpAddress,
+): Promise<{ answer: ProbeAnswer; reason: string }> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<typeof silent>((resolve) => {
+    timer = setTimeout(() => resolve(silent), ANSWER_MS);
+  });
+  const result = await Promise.race([asked, late]);
+  clearTimeout(timer);
+  if (result === silent) return { answer: "no answer", reason: "it does not answer" };
+  if (result.kind === "absent") return { answer: "absent", reason: "" };
+  if (result.kind === "failed") return { answer: "error", reason: result.reason };
+  const isRight = result.addresses.some((address) => sameAddress(address, wanted));
+  return { answer: isRight ? "right" : "wrong", reason: "" };
+}
+
+/** dnsmasq processes of this machine that filter: by their command line or by a file. */
+function dnsmasqFilters({ gateway }: DoctorContext): RebindingFilter[] {
+  if (!isPrivateForDnsmasq(gateway.encodeNet)) return [];
+  return running("dnsmasq").flatMap((program) => {
+    const filter = (file: string | undefined, directive: string): RebindingFilter => ({
+      program: "dnsmasq",
+      file,
+      directive,
+      prefix: undefined,
+      process: processOf(program),
+    });
+    const onLine = program.args.filter((word) => word === "--stop-dns-rebind");
+    const found = onLine.map((word) => filter(undefined, word));
+    for (const file of dnsmasqFiles(program.args)) {
+      const directive = dnsmasqFilter(readText(file) ?? "");
+      if (directive !== undefined) found.push(filter(file, directive));
+    }
+    return found;
+  });
+}
+
+function dnsmasqFiles(args: readonly string[]): string[] {
+  const main = optionOf(args, "-C", "--conf-file") ?? "/etc/dnsmasq.conf";
+  const text = readText(main) ?? "";
+  const folders = [
+    optionOf(args, "-7", "--conf-dir"),
+    ...[...text.matchAll(/^ *conf-dir *= *([^,\s]+)/gm)].map(([, folder]) => folder),
+  ];
+  const inside = folders.flatMap((option) => {
+    const folder = option?.split(",")[0] ?? "";
+    return folder === "" ? [] : namesIn(folder).map((name) => join(folder, name));
+  });
+  return [main, ...inside];
+}
+
+function unboundFiltersRunning({ gateway }: DoctorContext): RebindingFilter[] {
+  return running("unbound").flatMap((program) => {
+    const main = optionOf(program.args, "-c", "--config") ?? "/etc/unbound/unbound.conf";
+    const text = readText(main) ?? "";
+    const included = [...text.matchAll(/^\s*include(?:-toplevel)?:\s*"?([^"\s]+)"?/gm)];
+    const files = [main, ...included.flatMap(([, pattern]) => filesOf(pattern!))];
+    return files.flatMap((file) =>
+      unboundFilters(readText(file) ?? "", gateway.encodeNet).map(
+        ({ directive, prefix }): RebindingFilter => ({
+          program: "unbound",
+          file,
+          directive,
+          prefix,
+          process: processOf(program),
+        }),
+      ),
+    );
+  });
+}
+
+/** Files of a pattern whose only wildcard is its last name, as in `/etc/unbound/conf.d/*.conf`. */
+function filesOf(pattern: string): string[] {
+  const at = pattern.lastIndexOf("/");
+  const [folder, last] = [pattern.slice(0, at), pattern.slice(at + 1)];
+  if (!last.startsWith("*")) return [pattern];
+  return namesIn(folder)
+    .filter((name) => name.endsWith(last.slice(1)))
+    .map((name) => join(folder, name));
+}
+
+function running(name: string): KnownProgram[] {
+  return programsRunning(([program]) => program === name || program?.endsWith(`/${name}`) === true);
+}
+
+function processOf({ pid, args }: KnownProgram): RebindingFilter["process"] {
+  return { pid, unit: processService(pid), args };
+}
+
+/** Value of an option: behind the short name, glued to it, or behind `=` of the long one. */
+function optionOf(args: readonly string[], short: string, long: string): string | undefined {
+  for (const [index, word] of args.entries()) {
+    if (word === short || word === long) return args[index + 1];
+    if (word.startsWith(`${long}=`)) return word.slice(long.length + 1);
+    if (word.startsWith(short) && !word.startsWith("--")) return word.slice(short.length);
+  }
+  return undefined;
+}
