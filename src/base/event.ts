@@ -23,6 +23,7 @@ const EVENTS = [
   ["reload", "A configuration was read again"],
   ["reload-refused", "A configuration was refused; the one in force stays", 50],
   ["configuration", "A remark about the configuration", 50],
+  ["doctor", "Something of the machine is in the way, and how to put it right", 100],
   ["status", "A line of the answer to SIGUSR1, or at the end", UNLIMITED],
   ["other", "A line without a name of its own"],
   // Sockets for asking

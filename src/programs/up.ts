@@ -8,6 +8,7 @@ import { performance } from "node:perf_hooks";
 import { type Command, Option } from "commander";
 import { type ReadConfiguration, readConfiguration } from "../control/config/read.js";
 import { SETTINGS, type UpConfiguration } from "../control/config/settings.js";
+import { complaintLines } from "../control/doctor/report.js";
 import { LOG_FORMATS, type LogFormatChoice } from "../control/log-format.js";
 import { wallClockMs } from "../platform/clock.js";
 import { supervisorLogFormat, writeLogLine } from "../platform/log-stream.js";
@@ -160,12 +161,17 @@ export async function run(args: readonly string[]): Promise<number> {
     complain([complaint]);
     return EXIT_NO_PERMISSION;
   }
-  const status = await supervise(system, log, startMs);
+  const status = await supervise(system, log, startMs, flags.config);
   log.end();
   return status;
 }
 
-async function supervise(system: UpSystem, log: UpLog, startMs: number): Promise<number> {
+async function supervise(
+  system: UpSystem,
+  log: UpLog,
+  startMs: number,
+  configFile: string | undefined,
+): Promise<number> {
   const requested = stopRequest(() => system.kill());
   const manager = takeServiceManager(process.env, process.pid);
   const service = new Service(manager, gatewayLook(pathsOf(system.configuration).control.gateway));
@@ -180,6 +186,7 @@ async function supervise(system: UpSystem, log: UpLog, startMs: number): Promise
       if (!log.isText) log.say(ready, "ready");
       service.ready(summary(system.configuration));
       process.on("SIGHUP", () => void service.reload(() => system.reload()));
+      void examineMachine(system.configuration, configFile, log);
       await requested;
     }
   } catch (error) {
@@ -189,6 +196,21 @@ async function supervise(system: UpSystem, log: UpLog, startMs: number): Promise
   service.stopping();
   await system.stop();
   return status;
+}
+
+/** The quick form of ipref doctor: complaints only, and nobody waits for them. */
+async function examineMachine(
+  configuration: UpConfiguration,
+  file: string | undefined,
+  log: UpLog,
+): Promise<void> {
+  try {
+    const { quickFindings } = await import("./doctor/checks.js");
+    const findings = await quickFindings(configuration, file ?? CONFIGURATION_FILE);
+    for (const line of complaintLines(findings)) log.say(line, "doctor", "W");
+  } catch (error) {
+    log.say(`The machine cannot be examined: ${error}`, "doctor", "W");
+  }
 }
 
 /** Resolves at the first SIGINT or SIGTERM; a second one ends everything at once. */
