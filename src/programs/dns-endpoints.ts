@@ -68,9 +68,9 @@ export class DnsEndpoints {
     const wanted = new Map<string, Wanted>();
     for (const { settings } of configuration.blocks) {
       for (const directive of Object.keys(PATHS) as Directive[]) {
-        const found = settings.get(directive) as { readonly listen: HttpAddress } | undefined;
-        if (found === undefined) continue;
-        const { listen } = found;
+        const found = settings.get(directive) as { readonly listen?: HttpAddress } | undefined;
+        const listen = found?.listen;
+        if (listen === undefined) continue;
         const address = listen.address === undefined ? "" : formatIp(listen.address);
         const key = `${address}:${listen.port}`;
         const entry = wanted.get(key) ?? { listen, paths: new Map() };

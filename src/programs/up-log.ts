@@ -19,8 +19,9 @@ import type { LogCounts } from "../control/metrics/process.js";
 
 /** Width of the part's name in front of its lines. */
 const NAME_WIDTH = 8;
-/** Name of the supervisor in front of its own lines. */
+/** Name of the supervisor in front of its own lines, and for programs. */
 const OWN_NAME = "ipref";
+const OWN_PART = "up";
 /** Longer lines are cut. */
 const LINE_CHARS_MAX = 16_384;
 const REPORT_MS = 1000;
@@ -108,6 +109,9 @@ export class UpLog {
   #write(level: LogLevel, part: string, event: EventId, text: string): void {
     const { format, nowMs, write } = this.#options;
     if (format === "text") write(`${part.padEnd(NAME_WIDTH)} | ${printable(text)}\n`);
-    else write(formatRecord(format, { level, event, text, part, timeMs: nowMs() }));
+    else {
+      const from = part === OWN_NAME ? OWN_PART : part;
+      write(formatRecord(format, { level, event, text, part: from, timeMs: nowMs() }));
+    }
   }
 }

@@ -38,6 +38,10 @@ const DIRECTIONS = ["egress", "ingress"] as const;
 /** Levels of log lines. */
 const LOG_LEVELS = ["debug", "info", "warning", "error", "fatal"] as const;
 
+/** Drop reasons of the mapper. */
+const MAPPER_REASON =
+  /^(reference-exhausted|encoded-address-exhausted|mapping-(quota|rate|storage))$/;
+
 type Row = readonly [
   name: string,
   kind: MetricKind,
@@ -133,7 +137,13 @@ const MAPPINGS: readonly Row[] = [
   ["ipref_mappings_expired_total", "counter", "Mappings that ended for want of use"],
   ["ipref_mappings_recovered_total", "counter", "Mappings known again after a start"],
   ["ipref_mappings_reclaimed_total", "counter", "Values taken from mappings that rested"],
-  ["ipref_mapping_refusals_total", "counter", "Mappings that were not made, by reason", ["reason"]],
+  [
+    "ipref_mapping_refusals_total",
+    "counter",
+    "Mappings that were not made, by reason",
+    ["reason"],
+    DROP_REASONS.map(({ name }) => name).filter((name) => MAPPER_REASON.test(name)),
+  ],
   ["ipref_store_commits_total", "counter", "Groups of changes on the disk"],
   ["ipref_store_commit_failures_total", "counter", "Groups of changes that the disk refused"],
   ["ipref_remote_gateways", "gauge", "Remote gateways known, by state", ["state"]],

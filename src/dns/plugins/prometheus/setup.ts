@@ -1,4 +1,7 @@
-/** `prometheus [ADDR]` (spec/resolver.md 2.6): metrics over HTTP on /metrics. */
+/**
+ * `prometheus [ADDR|none]` (spec/resolver.md 2.6): metrics over HTTP on /metrics. With `none` there
+ * is no port of its own: the page is on the control socket.
+ */
 
 import { parseIp } from "../../../base/ip.js";
 import { expectCount, expectNoLines } from "../../corefile/words.js";
@@ -7,7 +10,8 @@ import { type HttpAddress, httpAddressOf } from "../http-address.js";
 import { PrometheusHandler } from "./handler.js";
 
 export interface PrometheusSettings {
-  readonly listen: HttpAddress;
+  /** Undefined: no port. */
+  readonly listen: HttpAddress | undefined;
 }
 
 export const prometheusPlugin = definePlugin<PrometheusSettings>({
@@ -17,6 +21,7 @@ export const prometheusPlugin = definePlugin<PrometheusSettings>({
     const { args, name } = directive!;
     expectNoLines(directive!, context);
     if (!expectCount(args, name, 0, 1, context)) return undefined;
+    if (args[0]?.text === "none") return { listen: undefined };
     const listen = httpAddressOf(args[0], { address: parseIp("127.0.0.1"), port: 9153 }, context);
     return listen && { listen };
   },
