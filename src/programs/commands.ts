@@ -77,6 +77,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./inspect/peers.js"),
   },
   {
+    name: "explain",
+    group: LOOK,
+    description: "walk one packet through the gateway, or explain a drop reason",
+    load: () => import("./inspect/explain.js"),
+  },
+  {
     name: "capture",
     group: LOOK,
     description: "capture packets on both sides of the gateway",

@@ -1,4 +1,7 @@
-/** `GET /who`: which IPREF address an address stands for, and back. Creates nothing. */
+/**
+ * `GET /who`: which IPREF address an address stands for, and back; without an address only what the
+ * gateway itself is. Creates nothing.
+ */
 
 import { formatIp, formatPrefix, prefixContains, sameAddress } from "../../base/ip.js";
 import { formatIprefAddress } from "../../base/reference.js";
@@ -9,11 +12,11 @@ import type { WhoReport } from "./explain-report.js";
 import { routeOf } from "./explain-steps.js";
 import type { InspectionParts } from "./gateway-routes.js";
 
-/** Answers `GET /who?address=...`. */
+/** Answers `GET /who` and `GET /who?address=...`. */
 export function whoHandler(parts: InspectionParts): ControlHandler {
   return ({ query }) => {
     const text = query.get("address");
-    if (text === null) return refusal(400, "Expected an address", "Ask /who?address=10.240.0.22");
+    if (text === null) return jsonReply({ address: "", role: "unknown", own: ownOf(parts) });
     try {
       return jsonReply(whoIs(parts, readEnd("address", text)));
     } catch (error) {

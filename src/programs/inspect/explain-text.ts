@@ -1,0 +1,63 @@
+/** Explanations as text for a terminal. */
+
+import type {
+  ExplainDrop,
+  ExplainReport,
+  ExplainStep,
+} from "../../control/inspection/explain-report.js";
+import { printable, textWidth, wrapWords } from "./text-table.js";
+
+const MARKS = { ok: "ok", note: "--", drop: "NO" } as const satisfies Record<
+  ExplainStep["result"],
+  string
+>;
+const WIDTH_MIN = 60;
+const RULE_GAP = 2;
+
+/** The lines of a report, at most `width` columns. */
+export function explainLines(report: ExplainReport, notes: readonly string[], width: number) {
+  const { steps, verdict } = report;
+  const titleWidth = Math.max(...steps.map(({ title }) => title.length), 4);
+  const shown = Math.max(WIDTH_MIN, width);
+  const noteSteps = notes.map((text) => ({ title: "name", result: "ok", text, rule: "" }) as const);
+  return [
+    ...[...noteSteps, ...steps].flatMap((step) => stepLines(step, titleWidth, shown)),
+    "",
+    ...wrapWords(verdict.text, shown - 3).map(
+      (line, index) => `${index === 0 ? "=>" : "  "} ${line}`,
+    ),
+    ...(verdict.drop === undefined ? [] : dropLines(verdict.drop, shown)),
+    ...(verdict.told === undefined ? [] : labelled("told", verdict.told, shown)),
+  ];
+}
+
+/** A drop reason with what it means. */
+export function dropLines(drop: ExplainDrop, width: number): string[] {
+  return [
+    ...labelled("meaning", drop.meaning, width),
+    ...labelled("causes", drop.causes, width),
+    ...labelled("fix", drop.fix, width),
+  ];
+}
+
+function labelled(label: string, text: string, width: number): string[] {
+  return wrapWords(text, width - 12).map(
+    (line, index) => `   ${(index === 0 ? label : "").padEnd(9)}${line}`,
+  );
+}
+
+/** "ok  remote host     10.240.0.22 is ...      [mapper 3.5]". */
+function stepLines(step: ExplainStep, titleWidth: number, width: number): string[] {
+  const indent = 4 + titleWidth + 2;
+  const rule = step.rule === "" ? "" : `[${printable(step.rule)}]`;
+  const lines = wrapWords(step.text, width - indent);
+  const last = lines.at(-1)!;
+  const room = width - indent - textWidth(last) - rule.length;
+  if (rule !== "" && room >= RULE_GAP)
+    lines[lines.length - 1] = `${last}${" ".repeat(room)}${rule}`;
+  else if (rule !== "") lines.push(rule.padStart(width - indent));
+  return lines.map((line, index) => {
+    const head = index === 0 ? `${MARKS[step.result]}  ${step.title.padEnd(titleWidth + 2)}` : "";
+    return `${head.padEnd(indent)}${line}`.trimEnd();
+  });
+}
