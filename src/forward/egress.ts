@@ -43,7 +43,7 @@ import {
 
 /** Parts of an egress worker. */
 export interface EgressParts {
-  readonly tun: Pick<TunPort, "waitReadable" | "readBatch" | "readSideBatch">;
+  readonly tun: Omit<TunPort, "writeBatch">;
   readonly tunnel: Pick<TunnelPort, "sendBatch">;
   readonly memory: FastPathMemory;
   readonly fast: FastEgress;
@@ -106,10 +106,10 @@ export class EgressLoop {
     const { tun, side } = this.#parts;
     tun.readBatch(this.#input);
     if (this.#input.count > 0) this.#move(this.#input);
+    if (!tun.hasSidePackets()) return;
     side?.begin();
     tun.readSideBatch(this.#sideInput);
-    if (this.#sideInput.count === 0) return;
-    this.#move(this.#sideInput);
+    if (this.#sideInput.count > 0) this.#move(this.#sideInput);
     side?.end();
   }
 

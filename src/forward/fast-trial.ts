@@ -151,9 +151,8 @@ class FastTrial {
       tun: {
         waitReadable: () => true,
         readBatch: (batch) => fillLocal(batch, offset, packet),
-        readSideBatch: (batch) => {
-          batch.count = 0;
-        },
+        hasSidePackets: () => false,
+        readSideBatch: () => {},
       },
       tunnel: {
         sendBatch: (batch) => {

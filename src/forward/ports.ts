@@ -150,9 +150,11 @@ export interface TunPort {
    */
   readBatch(batch: PacketBatch): void;
   /**
-   * The same with the packets of the side queue: those that are not simple, where the device tells
-   * them apart. What this finds was there at the end of the last wait.
+   * True when the last wait found packets in the side queue: those that are not simple, where the
+   * device tells them apart.
    */
+  hasSidePackets(): boolean;
+  /** As `readBatch`, with the packets of the side queue. */
   readSideBatch(batch: PacketBatch): void;
   /**
    * Writes all packets of the batch, in order, with the device headers in front of them where the

@@ -1,7 +1,7 @@
 /**
  * When an egress worker reads its side queue: packets from the local network that are not simple,
  * sorted out by the kernel (platform/tun-steering.ts). While little else is forwarded, whenever it
- * has something; while the lane is busy, within a budget, and what the queue cannot hold meanwhile
+ * has something; while the gateway is busy, within a budget, and what the queue cannot hold meanwhile
  * the kernel drops. Worker thread; the clock is a function, in milliseconds.
  */
 
@@ -18,6 +18,7 @@ const LIMITS: BudgetLimits = { burstMs: 2, share: 0.015, restMs: 5 };
 export class SideQueue {
   readonly #nowMs: () => number;
   readonly #load: () => number;
+  readonly #ownLoad: () => number;
   readonly #budget: SlowPathBudget;
   /** Load that the side queue has made. */
   #sideLoad = 0;
@@ -25,10 +26,11 @@ export class SideQueue {
   #startLoad = 0;
   #restUntilMs = 0;
 
-  /** `load`: what the lane has forwarded since its start, in both directions. */
-  constructor(nowMs: () => number, load: () => number) {
+  /** `load`: what all workers have forwarded (`totalLoad`); `ownLoad`: what this one has. */
+  constructor(nowMs: () => number, load: () => number, ownLoad: () => number) {
     this.#nowMs = nowMs;
     this.#load = load;
+    this.#ownLoad = ownLoad;
     this.#budget = new SlowPathBudget(nowMs(), load(), LIMITS);
   }
 
@@ -44,16 +46,15 @@ export class SideQueue {
   /** The worker begins with packets of the queue. */
   begin(): void {
     this.#startMs = this.#nowMs();
-    this.#startLoad = this.#load();
+    this.#startLoad = this.#ownLoad();
   }
 
   /** It is done with them. */
   end(): void {
     const nowMs = this.#nowMs();
-    const load = this.#load();
-    this.#sideLoad += load - this.#startLoad;
-    const laneLoad = load - this.#sideLoad;
-    const restMs = this.#budget.spend(this.#startMs, nowMs, () => laneLoad);
+    this.#sideLoad += this.#ownLoad() - this.#startLoad;
+    const mainLoad = this.#load() - this.#sideLoad;
+    const restMs = this.#budget.spend(this.#startMs, nowMs, () => mainLoad);
     if (restMs > 0) this.#restUntilMs = nowMs + restMs;
   }
 }

@@ -8,6 +8,8 @@
  * clock is an argument, in milliseconds.
  */
 
+import type { CounterReader } from "../tables/counters.js";
+
 /** How much. */
 export interface BudgetLimits {
   /** What the bucket holds. */
@@ -40,6 +42,12 @@ export function forwardingLoad(packets: number, octets: number): number {
   return octets + LOAD_OF_PACKET * packets;
 }
 
+/** What all workers have forwarded since their start. */
+export function totalLoad(totals: Pick<CounterReader, "total">): number {
+  const packets = totals.total("egress-packets") + totals.total("ingress-packets");
+  return forwardingLoad(packets, totals.total("egress-bytes") + totals.total("ingress-bytes"));
+}
+
 /** Decides when a thread rests. */
 export class SlowPathBudget {
   readonly #limits: BudgetLimits;
@@ -49,7 +57,7 @@ export class SlowPathBudget {
   #lookedAtLoad: number;
   #busyAtMs = Number.NEGATIVE_INFINITY;
 
-  /** `load`: what the fast path has forwarded since the start (`forwardingLoad`). */
+  /** `load`: what the fast path has forwarded since the start (`totalLoad`). */
   constructor(nowMs: number, load: number, limits: BudgetLimits = SLOW_PATH) {
     this.#limits = limits;
     this.#leftMs = limits.burstMs;

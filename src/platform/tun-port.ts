@@ -92,9 +92,13 @@ export class TunDevicePort implements TunPort {
     this.#mayHaveMore = this.#read(this.#fd, batch);
   }
 
+  hasSidePackets(): boolean {
+    return (this.#ready & READY_SECOND) !== 0;
+  }
+
   readSideBatch(batch: PacketBatch): void {
     batch.count = 0;
-    if ((this.#ready & READY_SECOND) !== 0) this.#read(this.#sideFd, batch);
+    this.#read(this.#sideFd, batch);
   }
 
   /** Reads until the queue is empty or the batch full; true when it was full. */

@@ -19,7 +19,7 @@ import { MssClamp } from "../forward/mss-clamp.js";
 import type { Offloads } from "../forward/offloads.js";
 import { PeerMeter } from "../forward/peer-meter.js";
 import { SideQueue } from "../forward/side-queue.js";
-import { forwardingLoad } from "../forward/slow-path-budget.js";
+import { forwardingLoad, totalLoad } from "../forward/slow-path-budget.js";
 import { monotonicMs } from "../platform/clock.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
@@ -27,7 +27,8 @@ import { TunDevicePort } from "../platform/tun-port.js";
 import { TunnelSocketPort } from "../platform/tunnel-port.js";
 import { WorkerMemory } from "../platform/worker-memory.js";
 import { type ArenaPlan, counterWriter } from "../tables/arena.js";
-import { CounterBlock, counterIndex } from "../tables/counters.js";
+import { CounterBlock, CounterReader, counterIndex } from "../tables/counters.js";
+import { FlowSampleBlock } from "../tables/flow-samples.js";
 import { PacketRingProducer } from "../tables/packet-ring.js";
 import { PeerTrafficBlock } from "../tables/peer-traffic.js";
 import { makeKernel, type WasmParts } from "./kernel-choice.js";
@@ -35,8 +36,6 @@ import { makeKernel, type WasmParts } from "./kernel-choice.js";
 const HEARTBEATS = counterIndex("heartbeats");
 const EGRESS_PACKETS = counterIndex("egress-packets");
 const EGRESS_BYTES = counterIndex("egress-bytes");
-const INGRESS_PACKETS = counterIndex("ingress-packets");
-const INGRESS_BYTES = counterIndex("ingress-bytes");
 
 /** Everything a worker is told at start. Descriptors stay owned by the main thread. */
 export interface ForwardWorkerData {
@@ -101,13 +100,17 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   const mssClamp = new MssClamp(memory, tunnelVersion, data.localMssMax);
   const { peersMax } = plan.options;
   const traffic = new PeerTrafficBlock(buffer, plan.peerTrafficOffset, peersMax, writer);
-  const meter = new PeerMeter(memory, traffic);
+  const samples = new FlowSampleBlock(buffer, plan.flowSamplesOffset, writer);
+  const meter = new PeerMeter(memory, traffic, samples);
   const parts = { tun, tunnel, memory, handOver, counters, mssClamp, meter };
   if (capture instanceof EgressTap) {
     const fast = new FastEgress(memory, settings);
-    const back = new CounterBlock(buffer, plan.countersOffset, counterWriter(data.lane, "ingress"));
-    const load = (): number => loadOf(counters, back);
-    const side = new SideQueue(() => performance.now(), load);
+    const totals = new CounterReader(buffer, plan.countersOffset, plan.counterWriters);
+    const side = new SideQueue(
+      () => performance.now(),
+      () => totalLoad(totals),
+      () => egressLoad(counters),
+    );
     new EgressLoop({ ...parts, fast, side, capture, hasDeviceHeader }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
@@ -117,10 +120,8 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   }
 }
 
-/** What a lane has forwarded in both directions. */
-function loadOf({ values: there }: CounterBlock, { values: back }: CounterBlock): number {
-  const packets = there[EGRESS_PACKETS]! + back[INGRESS_PACKETS]!;
-  return forwardingLoad(packets, there[EGRESS_BYTES]! + back[INGRESS_BYTES]!);
+function egressLoad({ values }: CounterBlock): number {
+  return forwardingLoad(values[EGRESS_PACKETS]!, values[EGRESS_BYTES]!);
 }
 
 if (!isMainThread && isForwardWorkerData(workerData)) {

@@ -6,7 +6,7 @@
 
 import type { Worker } from "node:worker_threads";
 import type { Forwarding, ForwardingRequest, WorkerHealth } from "../control/ports.js";
-import { forwardingLoad, SlowPathBudget } from "../forward/slow-path-budget.js";
+import { SlowPathBudget, totalLoad } from "../forward/slow-path-budget.js";
 import { monotonicMs } from "../platform/clock.js";
 import {
   closeEventFd,
@@ -217,9 +217,7 @@ class RunningForwarding implements Forwarding {
   }
 
   #load(): number {
-    const packets = this.#totals.total("egress-packets") + this.#totals.total("ingress-packets");
-    const octets = this.#totals.total("egress-bytes") + this.#totals.total("ingress-bytes");
-    return forwardingLoad(packets, octets);
+    return totalLoad(this.#totals);
   }
 
   #drainRing(ring: PacketRingConsumer, countMax: number): number {

@@ -2,9 +2,11 @@
 
 import { seededRandom } from "../../src/base/random.js";
 import type { KernelName } from "../../src/control/gateway-flags.js";
+import { EgressTap, IngressTap } from "../../src/forward/capture-tap.js";
 import { EgressLoop } from "../../src/forward/egress.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
+import type { FastPathMemory } from "../../src/forward/fast-path.js";
 import { HandOver } from "../../src/forward/hand-over.js";
 import { IngressLoop } from "../../src/forward/ingress.js";
 import { MssClamp } from "../../src/forward/mss-clamp.js";
@@ -36,6 +38,8 @@ export interface TestMessage extends TestDatagram {
 /** A TUN device: what waits, and what was written. */
 export class MemoryTun implements TunPort {
   readonly waiting: Uint8Array[] = [];
+  /** In the side queue. */
+  readonly waitingAside: Uint8Array[] = [];
   readonly written: Uint8Array[] = [];
   refuses = false;
   readonly #world: FastWorld;
@@ -48,21 +52,30 @@ export class MemoryTun implements TunPort {
   }
 
   waitReadable(): boolean {
-    return this.waiting.length > 0;
+    return this.waiting.length > 0 || this.waitingAside.length > 0;
   }
 
   readBatch(batch: PacketBatch): void {
+    this.#read(batch, this.waiting);
+  }
+
+  #read(batch: PacketBatch, waiting: Uint8Array[]): void {
     const slab = slabLayout(this.#world.plan.lanes[0]!.egressSlabOffset);
-    for (batch.count = 0; batch.count < BATCH_PACKETS_MAX && this.waiting.length > 0; ) {
-      const packet = this.waiting.shift()!;
+    const countMax = Math.min(BATCH_PACKETS_MAX, batch.capacity);
+    for (batch.count = 0; batch.count < countMax && waiting.length > 0; ) {
+      const packet = waiting.shift()!;
       const offset = slotPacketOffset(slab, batch.count);
       this.#world.bytes.set(packet, offset - this.#headerBytes);
       batch.addLocal(offset, packet.length - this.#headerBytes);
     }
   }
 
+  hasSidePackets(): boolean {
+    return this.waitingAside.length > 0;
+  }
+
   readSideBatch(batch: PacketBatch): void {
-    batch.count = 0;
+    this.#read(batch, this.waitingAside);
   }
 
   writeBatch(batch: WriteBatch): number {
@@ -152,17 +165,24 @@ export function makeGateway(
   const wakes = { count: 0 };
   const lane = plan.lanes[0]!;
   const { ringBytes } = plan.options;
+  const tapParts = (memory: FastPathMemory, ringOffset: number) => {
+    return { memory, areaOffset: plan.captureOffset, ringOffset, nowMs: () => 1234.5 };
+  };
   const parts = (role: "egress" | "ingress", ring: number) => {
     const { memory } = world.worker(role, kernel);
     const counters = new CounterBlock(buffer, plan.countersOffset, counterWriter(0, role));
     const producer = new PacketRingProducer(buffer, ring, ringBytes);
     const wake = () => void wakes.count++;
     const name = `${role}-slow-path` as const;
-    const handOver = new HandOver(producer, counters, name, memory.contextWords, wake);
+    const capture =
+      role === "egress"
+        ? new EgressTap(tapParts(memory, lane.egressCaptureOffset))
+        : new IngressTap(tapParts(memory, lane.ingressCaptureOffset));
+    const handOver = new HandOver(producer, counters, name, memory.contextWords, wake, capture);
     const { tunnelVersion } = world.options;
     const isClamped = localMssMax !== undefined;
     const mssClamp = isClamped ? new MssClamp(memory, tunnelVersion, localMssMax) : undefined;
-    return { tun, tunnel, memory, counters, handOver, mssClamp };
+    return { tun, tunnel, memory, counters, handOver, mssClamp, capture };
   };
   const out = parts("egress", lane.egressRingOffset);
   const back = parts("ingress", lane.ingressRingOffset);
@@ -177,10 +197,16 @@ export function makeGateway(
     wakes,
     egress: new EgressLoop({
       ...out,
+      capture: out.capture instanceof EgressTap ? out.capture : undefined,
       fast: new FastEgress(out.memory, settings),
       hasDeviceHeader,
     }),
-    ingress: new IngressLoop({ ...back, fast: fastIngress, joining }),
+    ingress: new IngressLoop({
+      ...back,
+      capture: back.capture instanceof IngressTap ? back.capture : undefined,
+      fast: fastIngress,
+      joining,
+    }),
     egressRing: new PacketRingConsumer(buffer, lane.egressRingOffset, ringBytes, tunnelVersion),
     ingressRing: new PacketRingConsumer(buffer, lane.ingressRingOffset, ringBytes, tunnelVersion),
     counters: new CounterReader(buffer, plan.countersOffset, plan.counterWriters),
