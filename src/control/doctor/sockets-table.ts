@@ -68,6 +68,8 @@ export interface PortFacts {
   readonly owners: readonly number[];
   /** Our part runs. */
   readonly isPartRunning: boolean;
+  /** Makes our part leave the taken address alone; undefined when it needs that very one. */
+  readonly avoid: string | undefined;
   readonly restart: string;
 }
 
@@ -86,7 +88,13 @@ export function judgePort(facts: PortFacts): Finding {
   const { pid, name, unit } = holder;
   if (owners.includes(pid)) return judge.pass(`is ours (process ${pid})`);
   const stop = unit === undefined ? `kill ${pid}` : `systemctl disable --now ${shellWord(unit)}`;
-  return judge.fail(`is taken by ${name} (process ${pid}${unit ? `, ${unit}` : ""})`, stop);
+  const who = `${name} (process ${pid}${unit === undefined ? "" : `, ${unit}`})`;
+  if (facts.avoid === undefined) return judge.fail(`is taken by ${who}`, stop);
+  return judge.fail(
+    `is taken by ${who} at a loopback address`,
+    { command: facts.avoid, note: "answers the local network only" },
+    { command: stop, note: "or" },
+  );
 }
 
 /** The systemd service in the text of /proc/PID/cgroup. */

@@ -188,13 +188,21 @@ function isGlobalOf(address: { version: IpVersion; bytes: Uint8Array }, version:
   return address.version === version && !isLinkLocal;
 }
 
-/** `node .../NAME.js args` or `/usr/bin/NAME args`. */
+/** `node [options] .../NAME.js args` or `/usr/bin/NAME args`. */
 function isProgram(args: readonly string[], name: string): boolean {
-  return args.slice(0, 2).some((word) => word.endsWith(`/${name}.js`) || word.endsWith(`/${name}`));
+  return placeOf(args, name) >= 0;
+}
+
+/** Where the program itself stands in its command line: the first word that is no option. */
+function placeOf(args: readonly string[], name: string): number {
+  const isIt = (word: string) => word.endsWith(`/${name}.js`) || word.endsWith(`/${name}`);
+  if (isIt(args[0] ?? "")) return 0;
+  const at = args.findIndex((word, index) => index > 0 && !word.startsWith("-"));
+  return at > 0 && isIt(args[at]!) ? at : -1;
 }
 
 function argumentsOf({ args }: KnownProgram, name: string): readonly string[] {
-  return args.slice(args.findIndex((word) => word.includes(name)) + 1);
+  return args.slice(placeOf(args, name) + 1);
 }
 
 function plannedSettings(configuration: UpConfiguration): GatewaySettings {

@@ -1,6 +1,16 @@
 /** Checks of the kernel's network: forwarding, source validation, routes, ports, firewall. */
 
-import { formatIp, type IpAddress, type IpVersion, isUnspecified, parseIp } from "../../base/ip.js";
+import {
+  formatIp,
+  type IpAddress,
+  type IpVersion,
+  isGlobalUnicast,
+  isLoopback,
+  isUnspecified,
+  parseIp,
+  zeroAddress,
+} from "../../base/ip.js";
+import { setSetting } from "../../control/doctor/configuration-fix.js";
 import type { Finding } from "../../control/doctor/finding.js";
 import { judgeFirewall } from "../../control/doctor/firewall.js";
 import {
@@ -187,14 +197,26 @@ async function tunnelPort(context: DoctorContext): Promise<Finding[]> {
 async function dnsPort(context: DoctorContext): Promise<Finding[]> {
   const { resolver } = context.configuration;
   if (!resolver.enabled) return [];
-  const interfaces = await context.interfaces();
-  const everywhere = interfaces.flatMap(({ addresses }) => addresses.map((each) => each.address));
   const chosen = resolver.listen.flatMap((text) => parseIp(text) ?? []);
-  const addresses = chosen.length > 0 ? chosen : everywhere;
+  const addresses = chosen.length > 0 ? chosen : [zeroAddress(4), zeroAddress(6)];
   const owners = context.resolverProcess === undefined ? [] : [context.resolverProcess.pid];
+  const avoid = chosen.length > 0 ? undefined : await listenInside(context);
   return (["udp", "tcp"] as const).map((protocol) =>
-    portFinding(context, "dns-port", protocol, addresses, resolver.port, owners),
+    portFinding(context, "dns-port", protocol, addresses, resolver.port, owners, avoid),
   );
+}
+
+/** Makes the DNS server answer at the addresses of the local network only. */
+async function listenInside(context: DoctorContext): Promise<string | undefined> {
+  const devices = await context.localDevices();
+  const addresses = (await context.interfaces())
+    .filter(({ name }) => devices.includes(name))
+    .flatMap(({ addresses: list }) => list.map(({ address }) => address))
+    .filter(isGlobalUnicast);
+  if (addresses.length === 0) return undefined;
+  const value = `[${addresses.map((address) => `"${formatIp(address)}"`).join(", ")}]`;
+  const { file: path } = context.request;
+  return setSetting({ path, text: readText(path) }, "resolver", "listen", value);
 }
 
 function portFinding(
@@ -204,6 +226,7 @@ function portFinding(
   addresses: readonly IpAddress[],
   port: number,
   owners: readonly number[],
+  avoid?: string,
 ): Finding {
   const tables = [`/proc/net/${protocol}`, `/proc/net/${protocol}6`];
   const sockets = tables.flatMap((path) => boundSockets(readText(path) ?? "", protocol));
@@ -220,6 +243,7 @@ function portFinding(
     holder,
     owners,
     isPartRunning: owners.length > 0,
+    avoid: taken.every(({ address }) => isLoopback(address)) ? avoid : undefined,
     restart,
   });
 }

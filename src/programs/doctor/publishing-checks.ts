@@ -26,7 +26,7 @@ import { monotonicMs, wallClockMs } from "../../platform/clock.js";
 import { systemRandom } from "../../platform/random.js";
 import { formatName, type Name, nameOf } from "../../wire/dns/name.js";
 import { freeReference, referenceRefusal as ownRefusal, readLocalZone } from "../publish-zone.js";
-import { gatewayName, pathsOf } from "../up-plan.js";
+import { gatewayName } from "../up-plan.js";
 import type { Check } from "./check.js";
 import type { DoctorContext } from "./context.js";
 import { routeSource } from "./network-checks.js";
@@ -324,8 +324,7 @@ async function localAnswers(
   const answers = new Map<string, LocalAnswer>();
   const version = gateway.localVersion;
   const names = readLocalZone(configuration).names;
-  const zoneText = readText(pathsOf(configuration).localZone);
-  const asked = context.resolverProcess === undefined ? undefined : localServer(context);
+  const asked = localResolver(context);
   await Promise.all(
     labels.map(async (label) => {
       const own = names.find((name) => name.label === label && name.address.version === version);
@@ -334,16 +333,17 @@ async function localAnswers(
       } else if (asked !== undefined) {
         const answer = await asked.addresses(`${label}.${configuration.publish.local}`, version);
         answers.set(label, localAnswer(answer));
-      } else if (zoneText !== undefined || !configuration.resolver.enabled) {
-        answers.set(label, { kind: "absent", reason: "it does not exist" });
       } else answers.set(label, { kind: "unknown", reason: "the DNS server does not run" });
     }),
   );
   return answers;
 }
 
-function localServer({ configuration }: DoctorContext): Resolver {
+/** The server of the local zone, as the DNS agent asks it; undefined while it does not run. */
+function localResolver({ configuration, resolverProcess }: DoctorContext): Resolver | undefined {
   const { resolver } = configuration;
+  if (!resolver.enabled) return systemResolver();
+  if (resolverProcess === undefined) return undefined;
   const address = parseIp(resolver.listen[0] ?? "127.0.0.1")!;
   return serverResolver([{ address, port: resolver.port }]);
 }
