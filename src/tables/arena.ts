@@ -6,7 +6,8 @@
  * Every limit is a sum: the total is added up part by part below, in memory order.
  *
  *   control block | counters, one block per thread | peer table | peer traffic, ditto |
- *   address table | per lane: egress ring, ingress ring, egress slab, ingress slab
+ *   flow samples, ditto | address table | per lane: egress ring, ingress ring, a capture ring for
+ *   each, egress slab, ingress slab
  *
  * A lane is a pair of forwarding workers: egress (local network to tunnel) and ingress.
  */
@@ -17,6 +18,7 @@ import { CAPTURE_AREA_BYTES } from "./capture-area.js";
 import { captureRingBytes } from "./capture-ring.js";
 import { CONTROL_BLOCK_BYTES } from "./control-block.js";
 import { countersBytes } from "./counters.js";
+import { flowSamplesBytes } from "./flow-samples.js";
 import { packetRingBytes } from "./packet-ring.js";
 import { peerTableBytes } from "./peer-table.js";
 import { peerTrafficBytes } from "./peer-traffic.js";
@@ -173,6 +175,8 @@ export interface ArenaPlan {
   readonly peersOffset: number;
   /** Blocks of peer-traffic.ts, one for each of the counter writers. */
   readonly peerTrafficOffset: number;
+  /** Blocks of flow-samples.ts, likewise. */
+  readonly flowSamplesOffset: number;
   readonly addressesOffset: number;
   readonly lanes: readonly LanePlan[];
   readonly totalBytes: number;
@@ -203,6 +207,7 @@ export function planArena(options: ArenaOptions): ArenaPlan {
   const peersOffset = take(peerTableBytes(options.peersMax), PAGE_BYTES);
   const trafficBytes = peerTrafficBytes(options.peersMax, counterWriters);
   const peerTrafficOffset = take(trafficBytes, CACHE_LINE_BYTES);
+  const flowSamplesOffset = take(flowSamplesBytes(counterWriters), CACHE_LINE_BYTES);
   const addressesOffset = take(addressTableBytes(options), PAGE_BYTES);
   const lanes = Array.from({ length: options.lanes }, () => planLane(options.ringBytes, take));
   assert(end < TOTAL_BYTES_MAX, "the shared memory is smaller than 2 GiB");
@@ -214,6 +219,7 @@ export function planArena(options: ArenaOptions): ArenaPlan {
     counterWriters,
     peersOffset,
     peerTrafficOffset,
+    flowSamplesOffset,
     addressesOffset,
     lanes,
     totalBytes: end,

@@ -3,10 +3,11 @@
  *
  * Layout, little-endian words: w0 time in mapper seconds; w1 sequence of the public address (odd
  * while it is written); w4-w7 public address (IPv4 in the first 4 bytes, rest zero; all zero: not
- * known); w8 generation of the capture (0: none; capture-area.ts); w16-w47 a set of bits, one for each hash of a local IPv6 destination behind a narrow path
- * (spec/tunnel.md 4.7): a worker hands over small packets to an address whose bit is set, which may
- * be one too many. Single writer: the main thread. A worker reads the time with one load and copies
- * the public address once per batch, under its sequence number.
+ * known); w8 generation of the capture (0: none; capture-area.ts); w9 round of the flow samples
+ * (flow-samples.ts); w16-w47 a set of bits, one for each hash of a local IPv6 destination behind a
+ * narrow path (spec/tunnel.md 4.7): a worker hands over small packets to an address whose bit is
+ * set, which may be one too many. Single writer: the main thread. A worker reads the time with one
+ * load and copies the public address once per batch, under its sequence number.
  */
 
 import type { IpAddress } from "../base/ip.js";
@@ -22,6 +23,7 @@ const WORD_NOW_SECONDS = 0;
 const WORD_SEQUENCE = 1;
 const WORD_PUBLIC_ADDRESS = 4;
 const WORD_CAPTURE = 8;
+const WORD_SAMPLING = 9;
 const ADDRESS_WORDS = 4;
 
 /** A view of the control block; `baseOffset` is a multiple of 4. */
@@ -62,6 +64,16 @@ export class ControlBlock {
   /** Main thread: begins the capture whose order has been written, or ends it (0). */
   setCaptureGeneration(generation: number): void {
     Atomics.store(this.#words, WORD_CAPTURE, generation);
+  }
+
+  /** Round of the flow samples; a worker that sees a new one samples a batch. */
+  samplingRound(): number {
+    return Atomics.load(this.#words, WORD_SAMPLING);
+  }
+
+  /** Main thread: asks for samples once more. */
+  setSamplingRound(round: number): void {
+    Atomics.store(this.#words, WORD_SAMPLING, round);
   }
 
   /** Main thread: replaces the set of IPv6 destinations behind a narrow path. */

@@ -13,8 +13,13 @@ import {
   SEND_TOO_BIG,
 } from "../../src/forward/ports.js";
 import { counterWriter } from "../../src/tables/arena.js";
+import { FlowSampleBlock, SAMPLES_MAX } from "../../src/tables/flow-samples.js";
 import { PeerTrafficBlock, PeerTrafficReader } from "../../src/tables/peer-traffic.js";
 import { FastWorld } from "./fast-world.js";
+
+function samplesOf({ buffer, plan }: FastWorld, role: "egress" | "ingress"): FlowSampleBlock {
+  return new FlowSampleBlock(buffer, plan.flowSamplesOffset, counterWriter(0, role));
+}
 
 const ROUNDS = 200;
 const BATCH_MAX = 40;
@@ -29,8 +34,8 @@ for (const tunnelVersion of [4, 6] as const) {
     const makeBlock = (role: "egress" | "ingress") =>
       new PeerTrafficBlock(world.buffer, peerTrafficOffset, peersMax, counterWriter(0, role));
     const { memory, offset } = world.worker("egress");
-    const out = new PeerMeter(memory, makeBlock("egress"));
-    const back = new PeerMeter(memory, makeBlock("ingress"));
+    const out = new PeerMeter(memory, makeBlock("egress"), samplesOf(world, "egress"));
+    const back = new PeerMeter(memory, makeBlock("ingress"), samplesOf(world, "ingress"));
     const unknown = world.contextIp(77);
     const senders = [...world.peers.map(({ address }) => address), unknown];
     const place = new Map<IpAddress, number>();
@@ -72,3 +77,87 @@ for (const tunnelVersion of [4, 6] as const) {
     }
   });
 }
+
+/** A meter with packets of two gateways in its memory, each packet with octets of its own. */
+function makeSampling(role: "egress" | "ingress") {
+  const world = new FastWorld({ localVersion: 4, tunnelVersion: 4 });
+  const { plan, buffer, bytes, control, peers } = world;
+  const { memory, offset } = world.worker(role);
+  const { peersMax } = plan.options;
+  const writer = counterWriter(0, role);
+  const traffic = new PeerTrafficBlock(buffer, plan.peerTrafficOffset, peersMax, writer);
+  const samples = samplesOf(world, role);
+  const meter = new PeerMeter(memory, traffic, samples);
+  for (const [index, { address }] of peers.slice(0, 2).entries()) {
+    bytes.set(address.bytes, offset + 16 * index);
+  }
+  const packets = offset + 64;
+  for (let index = 0; index < 60_000; index++) bytes[packets + index] = index >> 6;
+  return { control, samples, meter, packets, addresses: [offset, offset + 16], peers };
+}
+
+test("a worker samples one batch of each round, and none while nobody looks", () => {
+  const { control, samples, meter, packets, addresses } = makeSampling("egress");
+  const batch = new PacketBatch(4);
+  batch.addTunnel(packets, 40, addresses[0]!, 1045);
+  meter.sent(batch, false);
+  assert.deepEqual([samples.round(), samples.sampleCount()], [0, 0]);
+  control.setSamplingRound(1);
+  meter.sent(batch, false);
+  assert.deepEqual([samples.round(), samples.sampleCount()], [1, 1]);
+  batch.addTunnel(packets, 40, addresses[0]!, 1045);
+  meter.sent(batch, false);
+  assert.equal(samples.sampleCount(), 1, "the second batch of a round is left alone");
+  control.setSamplingRound(2);
+  meter.sent(batch, false);
+  assert.deepEqual([samples.round(), samples.sampleCount()], [2, 2]);
+  assert.deepEqual(samples.totals(), { packets: 1 + 1 + 2 + 2, octets: 40 * 6 });
+});
+
+test("samples of what was sent stand for the whole batch and hold each packet's start", () => {
+  const { control, samples, meter, packets, addresses, peers } = makeSampling("egress");
+  for (const count of [1, SAMPLES_MAX, 2 * SAMPLES_MAX, 512]) {
+    const batch = new PacketBatch(512);
+    for (let index = 0; index < count; index++) {
+      batch.addTunnel(packets + 64 * index, 64, addresses[index % 2]!, 1045);
+      batch.payloadLengths[index] = 936;
+    }
+    control.setSamplingRound(100 + count);
+    meter.sent(batch, false);
+    assert.equal(samples.round(), 100 + count);
+    const taken = Array.from({ length: samples.sampleCount() }, (_, at) => samples.sample(at));
+    assert.ok(taken.length <= SAMPLES_MAX);
+    assert.equal(
+      taken.reduce((sum, sample) => sum + sample.packets, 0),
+      count,
+    );
+    assert.equal(
+      taken.reduce((sum, sample) => sum + sample.octets, 0),
+      1000 * count,
+    );
+    for (const { header, address } of taken) {
+      assert.equal(header.length, 64);
+      const index = header[0]!;
+      assert.ok(header.every((octet) => octet === index));
+      assert.deepEqual(address, peers[index % 2]!.address.bytes);
+    }
+  }
+});
+
+test("of a received message one datagram stands for all, a short one is not read beyond", () => {
+  const { control, samples, meter, packets, addresses } = makeSampling("ingress");
+  const batch = new PacketBatch();
+  batch.addMessage(packets, 64 * 9 + 7, 64, addresses[0]!, 1045);
+  batch.addMessage(packets + 64 * 20, 30, 30, addresses[1]!, 1045);
+  const seen = new Set<number>();
+  for (let round = 1; round <= 20; round++) {
+    control.setSamplingRound(round);
+    meter.received(batch);
+    const [grouped, single] = [samples.sample(0), samples.sample(1)];
+    assert.deepEqual([grouped.packets, grouped.octets], [10, 64 * 9 + 7]);
+    seen.add(grouped.header[0]!);
+    assert.equal(grouped.header.length, grouped.header[0] === 9 ? 7 : 64);
+    assert.deepEqual([single.packets, single.octets, single.header.length], [1, 30, 30]);
+  }
+  assert.equal(seen.size, 10, "every datagram of the message has its turn");
+});

@@ -13,6 +13,7 @@ import type { ControlHandler, ControlRoutes } from "./api.js";
 import { callersHandler } from "./callers.js";
 import { captureRoutes } from "./capture.js";
 import { explainHandler } from "./explain.js";
+import { flowsHandler } from "./flows.js";
 import { mapsHandler } from "./maps.js";
 import { type MonitoringPages, monitoringRoutes } from "./monitoring.js";
 import { peersHandler } from "./peers.js";
@@ -54,6 +55,7 @@ export function gatewayRoutes(parts: InspectionParts, pages: MonitoringPages): C
     ["GET /status", statusHandler(parts)],
     ["GET /maps", mapsHandler(parts)],
     ["GET /peers", peersHandler(parts)],
+    ["GET /flows", flowsHandler(parts)],
     ["GET /callers", callersHandler(parts)],
     ["POST /explain", explainHandler(parts)],
     ...captureRoutes(parts),
