@@ -29,7 +29,6 @@ import { WorkerMemory } from "../platform/worker-memory.js";
 import { type ArenaPlan, counterWriter } from "../tables/arena.js";
 import { CounterBlock, CounterReader, counterIndex } from "../tables/counters.js";
 import { FlowSampleBlock } from "../tables/flow-samples.js";
-import { FlowSampleBlock } from "../tables/flow-samples.js";
 import { PacketRingProducer } from "../tables/packet-ring.js";
 import { PeerTrafficBlock } from "../tables/peer-traffic.js";
 import { makeKernel, type WasmParts } from "./kernel-choice.js";
