@@ -94,10 +94,4 @@ export const COMMANDS: readonly CommandEntry[] = [
     description: "publish a local host by name; publish -h tells how",
     load: () => import("./publish.js"),
   },
-  {
-    name: "completion",
-    group: SETUP,
-    description: "print the completion of ipref for bash, zsh or fish",
-    load: () => import("./completion/command.js"),
-  },
 ];

@@ -2,9 +2,10 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Argument, Command } from "commander";
 import { programVersion } from "../platform/version.js";
 import { COMMANDS } from "./commands.js";
+import { COMPLETION_HELP, completionScript, SHELLS } from "./completion/command.js";
 import { repositoryRoot } from "./demo/gateway-process.js";
 import { EXIT_OK } from "./exit-status.js";
 import { runTests, runToEnd } from "./test-command.js";
@@ -25,6 +26,7 @@ export function makeProgram(finish: (status: number) => void): Command {
     .enablePositionalOptions()
     .exitOverride();
   addCommands(program, finish);
+  addCompletion(program, finish);
   addDemo(program, finish);
   addVectors(program, finish);
   addPassedThrough(program, finish, GATEWAY);
@@ -51,6 +53,20 @@ function addCommands(program: Command, finish: (status: number) => void): void {
       .passThroughOptions()
       .action(async (args: string[]) => finish(await (await load()).run(args)));
   }
+}
+
+/** It needs the program that it is a part of, and is no entry of the table therefore. */
+function addCompletion(program: Command, finish: (status: number) => void): void {
+  program
+    .command("completion")
+    .description("print the completion of ipref for a shell")
+    .helpGroup("Set up:")
+    .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
+    .addHelpText("after", COMPLETION_HELP)
+    .action(async (shell: string) => {
+      process.stdout.write(await completionScript(shell, program));
+      finish(EXIT_OK);
+    });
 }
 
 function addDemo(program: Command, finish: (status: number) => void): void {

@@ -11,6 +11,7 @@ import { bashScript } from "../../src/programs/completion/bash.js";
 import { fishScript } from "../../src/programs/completion/fish.js";
 import { programShape } from "../../src/programs/completion/shape.js";
 import { zshScript } from "../../src/programs/completion/zsh.js";
+import { makeProgram } from "../../src/programs/ipref-program.js";
 
 /** A line, and all that is offered for its last word; the folder holds home.toml and sub/. */
 const CASES: readonly (readonly [string, readonly string[]])[] = [
@@ -89,7 +90,7 @@ describe("the completion of ipref", { concurrency: 1 }, () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "ipref-completion-"));
-    const program = await programShape();
+    const program = await programShape(makeProgram(() => undefined));
     for (const [shell, write] of Object.entries(SCRIPTS)) {
       writeFileSync(join(folder, shell), write(program));
     }

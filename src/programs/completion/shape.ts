@@ -2,7 +2,6 @@
 
 import type { Argument, Command, Option } from "commander";
 import { COMMANDS } from "../commands.js";
-import { makeProgram } from "../ipref-program.js";
 
 /** What can stand for a value. */
 export type ValueShape =
@@ -39,26 +38,23 @@ export interface CommandShape {
   readonly options: readonly OptionShape[];
   readonly arguments: readonly ArgumentShape[];
   readonly commands: readonly CommandShape[];
-  /** Its own page, from the table of commands. */
-  readonly isListed: boolean;
 }
 
-/** The whole program; loads the modules of all commands. */
-export async function programShape(): Promise<CommandShape> {
-  const program = makeProgram(() => undefined);
+/** The whole of `ipref`; loads the modules of all commands. */
+export async function programShape(program: Command): Promise<CommandShape> {
   const entries = new Map(COMMANDS.map((entry) => [entry.name, entry]));
   const commands: CommandShape[] = [];
   for (const command of program.commands) {
     const entry = entries.get(command.name());
     const path = [command.name()];
-    if (entry === undefined) commands.push(shapeOf(command, path, false));
-    else commands.push(shapeOf((await entry.load()).define(), path, true));
+    const whole = entry === undefined ? command : (await entry.load()).define();
+    commands.push(shapeOf(whole, path));
   }
-  return { ...shapeOf(program, [], false), commands };
+  return { ...shapeOf(program, []), commands };
 }
 
-/** A program of the package that is no command of `ipref`, or one of its commands. */
-function shapeOf(command: Command, path: readonly string[], isListed: boolean): CommandShape {
+/** `ipref` itself, or a command below it. */
+function shapeOf(command: Command, path: readonly string[]): CommandShape {
   const help = command.createHelp();
   const options = help.visibleOptions(command).map(optionShape);
   return {
@@ -66,8 +62,7 @@ function shapeOf(command: Command, path: readonly string[], isListed: boolean): 
     description: command.description(),
     options,
     arguments: command.registeredArguments.map(argumentShape),
-    commands: command.commands.map((below) => shapeOf(below, [...path, below.name()], isListed)),
-    isListed,
+    commands: command.commands.map((below) => shapeOf(below, [...path, below.name()])),
   };
 }
 
