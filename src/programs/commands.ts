@@ -65,6 +65,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./inspect/status.js"),
   },
   {
+    name: "top",
+    group: LOOK,
+    description: "traffic, remote gateways, conversations and drops, live",
+    load: () => import("./inspect/top.js"),
+  },
+  {
     name: "maps",
     group: LOOK,
     description: "list mappings: encoded addresses and references",
