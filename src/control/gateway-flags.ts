@@ -193,7 +193,8 @@ const FLAG_GROUPS: readonly FlagGroup[] = [
   },
 ];
 
-const FLAGS: readonly FlagSpec[] = FLAG_GROUPS.flatMap((group) => group.flags);
+/** All flags, for the usage text and the manual page. */
+export const FLAGS: readonly FlagSpec[] = FLAG_GROUPS.flatMap((group) => group.flags);
 
 /** Reads the gateway's arguments (without interpreter and script name). */
 export function parseGatewayFlags(args: readonly string[]): ParsedGatewayFlags {

@@ -88,7 +88,8 @@ function flag(
   return { name, kind, valueName, defaultText, meaning };
 }
 
-const FLAGS: readonly FlagSpec[] = [
+/** All flags, for the usage text and the manual page. */
+export const FLAGS: readonly FlagSpec[] = [
   flag("m", "text", "URL", "unix:///run/ipref/mapper.sock", "control socket of the gateway"),
   flag("t", "integer", "MINUTES", "59", "approximate interval between transfers, 1 to 10080"),
   flag("ea-ipver", "integer", "4|6", "4", "IP version of local addresses"),

@@ -38,7 +38,8 @@ export type DnsCommand =
 const SOURCE_RATE = 200;
 const SOURCE_RATE_MAX = 10_000_000;
 
-const SPECS: readonly FlagSpec[] = [
+/** All flags, for the usage text and the manual page. */
+export const SPECS: readonly FlagSpec[] = [
   flag("conf", "text", "FILE", "Corefile", "configuration; stdin reads standard input"),
   flag("dns.port", "integer", "PORT", "53", "port of server blocks that name none"),
   flag("p", "integer", "PORT", "53", "the same as -dns.port"),

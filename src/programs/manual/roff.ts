@@ -1,0 +1,135 @@
+/**
+ * Manual pages from Markdown: man(7) macros for what pages are made of. Headings (# is a section,
+ * ## a part of one), paragraphs, lists with `- `, terms (a line, then `: ` and its text), fenced
+ * blocks, and in the text **bold**, *italic* and `code`. Anything else is refused, so that a page
+ * never shows Markdown. Pure.
+ */
+
+/** Where a page belongs. */
+export interface PageHead {
+  readonly name: string;
+  readonly section: number;
+  /** Shown at the bottom. */
+  readonly source: string;
+}
+
+/** A page that cannot be made; the message names the line. */
+export class MarkdownRefused extends Error {
+  override readonly name = "MarkdownRefused";
+}
+
+/** A whole page. */
+export function manualPage({ name, section, source }: PageHead, markdown: string): string {
+  const title = `.TH ${quoted(name.toUpperCase())} ${section} "" ${quoted(source)} "IPREF"`;
+  const head = ['.\\" Made from packaging/man and the programs themselves.', title, ".nh", ".ad l"];
+  return `${[...head, ...blocksOf(markdown).flatMap(blockLines)].join("\n")}\n`;
+}
+
+type Block =
+  | { readonly kind: "section" | "part" | "paragraph"; readonly text: string }
+  | { readonly kind: "item"; readonly text: string }
+  | { readonly kind: "term"; readonly term: string; readonly text: string }
+  | { readonly kind: "code"; readonly lines: readonly string[] };
+
+function blocksOf(markdown: string): Block[] {
+  const lines = markdown.split("\n");
+  const blocks: Block[] = [];
+  let index = 0;
+  while (index < lines.length) {
+    const line = lines[index] ?? "";
+    if (line.trim() === "") index++;
+    else if (line.startsWith("```")) {
+      const end = lines.indexOf("```", index + 1);
+      if (end < 0) throw new MarkdownRefused(`Line ${index + 1}: a block without end`);
+      blocks.push({ kind: "code", lines: lines.slice(index + 1, end) });
+      index = end + 1;
+    } else {
+      const end = endOfText(lines, index);
+      blocks.push(textBlock(lines.slice(index, end), index + 1));
+      index = end;
+    }
+  }
+  return blocks;
+}
+
+/** The line behind a block of text: it ends at an empty line, and where another block begins. */
+function endOfText(lines: readonly string[], start: number): number {
+  if (/^#/.test(lines[start] ?? "")) return start + 1;
+  let end = start + 1;
+  while (end < lines.length && !/^(\s*$|- |#|```)/.test(lines[end] ?? "")) end++;
+  return end;
+}
+
+function textBlock(lines: readonly string[], number: number): Block {
+  const [first = "", second = ""] = lines;
+  const joined = (from: number, cut: number): string =>
+    [first.slice(cut), ...lines.slice(1)].slice(from).join(" ").replace(/\s+/g, " ").trim();
+  const heading = /^(##?) (.+)$/.exec(first);
+  if (heading !== null) {
+    const [, marks = "", text = ""] = heading;
+    return { kind: marks === "#" ? "section" : "part", text };
+  }
+  if (/^(#|\||>|[0-9]+\. |<)/.test(first)) {
+    throw new MarkdownRefused(`Line ${number}: a manual page cannot show "${first}"`);
+  }
+  if (first.startsWith("- ")) return { kind: "item", text: joined(0, 2) };
+  if (!second.startsWith(": ")) return { kind: "paragraph", text: joined(0, 0) };
+  return { kind: "term", term: first.trim(), text: joined(1, 0).slice(2) };
+}
+
+function blockLines(block: Block): string[] {
+  switch (block.kind) {
+    case "section":
+      return [`.SH ${quoted(block.text)}`];
+    case "part":
+      return [`.SS ${quoted(block.text)}`];
+    case "paragraph":
+      return [".PP", roffText(block.text)];
+    case "item":
+      return [".IP \\(bu 2", roffText(block.text)];
+    case "term":
+      return [".TP", roffText(block.term), roffText(block.text)];
+    case "code":
+      return [".PP", ".RS 4", ".nf", ...block.lines.map(verbatim), ".fi", ".RE"];
+  }
+}
+
+/** Text with its fonts; `code` is bold, as commands are in manual pages. */
+export function roffText(text: string): string {
+  const pieces = text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)/);
+  const line = pieces.map((piece) => {
+    if (piece.startsWith("`")) return `\\fB${literal(piece.slice(1, -1))}\\fR`;
+    if (piece.startsWith("**")) return `\\fB${literal(piece.slice(2, -2))}\\fR`;
+    if (/^\*[^*]+\*$/.test(piece)) return `\\fI${literal(piece.slice(1, -1))}\\fR`;
+    return escaped(piece);
+  });
+  return guarded(line.join(""));
+}
+
+function verbatim(line: string): string {
+  return guarded(literal(line));
+}
+
+/** A minus is a minus, for whoever copies it. */
+function literal(text: string): string {
+  return escaped(text).replaceAll("-", "\\-");
+}
+
+/** What means something to groff(7) everywhere. */
+function escaped(text: string): string {
+  return text
+    .replaceAll("\\", "\\e")
+    .replaceAll("~", "\\(ti")
+    .replaceAll("^", "\\(ha")
+    .replaceAll("'", "\\(aq");
+}
+
+/** A line that would be a request. */
+function guarded(line: string): string {
+  return /^[.']/.test(line) ? `\\&${line}` : line;
+}
+
+/** An argument of a macro. */
+function quoted(text: string): string {
+  return `"${escaped(text).replaceAll('"', "\\(dq")}"`;
+}
