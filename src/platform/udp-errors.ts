@@ -1,5 +1,5 @@
 /**
- * The error queue of the tunnel socket: ICMP errors about datagrams that were sent, recvmsg(2)
+ * The error queue of a socket: ICMP errors about datagrams that were sent, recvmsg(2)
  * MSG_ERRQUEUE and ip(7) IP_RECVERR, struct sock_extended_err of linux/errqueue.h:
  *
  *   errno 4 | origin 1 | type 1 | code 1 | pad 1 | info 4 (MTU) | data 4 | offender sockaddr
@@ -63,6 +63,10 @@ export interface UdpError {
   readonly icmpCode: number;
   /** Name of the error number, such as "EMSGSIZE". */
   readonly code: string;
+  /** Who sent the ICMP error; undefined for an error of the local machine. */
+  readonly offender: IpAddress | undefined;
+  /** The beginning of what was sent, as far as the error quotes it: behind UDP, or from ICMP on. */
+  readonly quoted: Uint8Array;
 }
 
 const memory = allocateMemory(DATA + DATA_BYTES);
@@ -72,8 +76,9 @@ export function readErrorQueue(fd: number): UdpError[] {
   const errors: UdpError[] = [];
   for (let count = 0; count < ENTRIES_MAX; count++) {
     prepare();
-    if (libc.recvmsg(fd, memory.address, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) break;
-    const error = parseEntry();
+    const length = libc.recvmsg(fd, memory.address, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (length < 0) break;
+    const error = parseEntry(length);
     if (error !== undefined) errors.push(error);
   }
   return errors;
@@ -91,7 +96,7 @@ function prepare(): void {
   setIovec(view, IOVEC, address + DATA, DATA_BYTES);
 }
 
-function parseEntry(): UdpError | undefined {
+function parseEntry(quotedBytes: number): UdpError | undefined {
   const target = decodeSockaddr(memory.view, NAME);
   const offset = findExtendedError();
   if (target === undefined || offset === undefined) return undefined;
@@ -105,6 +110,8 @@ function parseEntry(): UdpError | undefined {
     icmpType: memory.view.getUint8(offset + ERROR_TYPE),
     icmpCode: memory.view.getUint8(offset + ERROR_CODE),
     code,
+    offender: decodeSockaddr(memory.view, offset + ERROR_LENGTH)?.address,
+    quoted: memory.bytes.slice(DATA, DATA + Math.min(quotedBytes, DATA_BYTES)),
   };
 }
 

@@ -89,10 +89,28 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./inspect/explain.js"),
   },
   {
+    name: "ping",
+    group: LOOK,
+    description: "send echo requests to a name or an IPREF address",
+    load: () => import("./inspect/ping.js"),
+  },
+  {
+    name: "traceroute",
+    group: LOOK,
+    description: "show the way to a name or an IPREF address",
+    load: () => import("./inspect/traceroute.js"),
+  },
+  {
     name: "capture",
     group: LOOK,
     description: "capture packets on both sides of the gateway",
     load: () => import("./inspect/capture.js"),
+  },
+  {
+    name: "bundle",
+    group: LOOK,
+    description: "collect what a bug report needs, without names and addresses",
+    load: () => import("./setup/bundle.js"),
   },
   {
     name: "publish",

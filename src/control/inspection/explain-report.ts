@@ -114,5 +114,6 @@ export interface WhoReport {
     readonly encodeNet: string;
     readonly tunnelVersion: 4 | 6;
     readonly bind: string;
+    readonly mapperSocket: string;
   };
 }

@@ -47,13 +47,15 @@ function whoIs(parts: InspectionParts, end: End): WhoReport {
 }
 
 function ownOf({ settings, desk }: InspectionParts): WhoReport["own"] {
-  const { publicAddress, gatewayReference, encodeNet, tunnelVersion, bind } = settings;
+  const { publicAddress, gatewayReference, encodeNet, tunnelVersion, bind, mapperSocket } =
+    settings;
   return {
     ipref: formatIprefAddress({ context: publicAddress, reference: gatewayReference }),
     encoded: desk === undefined ? "" : formatIp(desk.ownEncoded),
     encodeNet: formatPrefix(encodeNet),
     tunnelVersion,
     bind: formatIp(bind),
+    mapperSocket,
   };
 }
 

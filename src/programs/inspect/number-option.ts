@@ -1,0 +1,31 @@
+/** Numbers among the options of a command. */
+
+/** An option whose value is no number of its range; the message is a sentence. */
+export class BadNumber extends Error {
+  override readonly name = "BadNumber";
+}
+
+/** What an option takes. */
+export interface NumberRange {
+  readonly min: number;
+  readonly max: number;
+  readonly isWhole?: boolean;
+}
+
+/** The value of an option; undefined when it is not given. Throws BadNumber. */
+export function numberOption(
+  options: Readonly<Record<string, unknown>>,
+  name: string,
+  { min, max, isWhole = false }: NumberRange,
+): number | undefined {
+  const text = options[name];
+  if (text === undefined) return undefined;
+  const pattern = isWhole ? /^[0-9]+$/ : /^[0-9]+(\.[0-9]+)?$/;
+  const value = typeof text === "string" && pattern.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const kind = isWhole ? "a whole number" : "a number";
+  throw new BadNumber(
+    `Cannot use --${flag} ${String(text)}: expected ${kind} from ${min} to ${max}`,
+  );
+}
