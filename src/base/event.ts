@@ -113,6 +113,11 @@ const BY_NAME: ReadonlyMap<string, EventInfo> = new Map(
 /** Lines a second that pass when an event repeats (spec/tunnel.md S17). */
 export const LINES_PER_SECOND_MAX = 10;
 
+/** The event of this name; `other` when there is none. */
+export function eventOf(name: string): EventId {
+  return BY_NAME.has(name) ? (name as EventId) : "other";
+}
+
 /** Lines a second of an event that pass. */
 export function linesPerSecondMax(event: EventId): number {
   return BY_NAME.get(event)?.linesPerSecondMax ?? LINES_PER_SECOND_MAX;

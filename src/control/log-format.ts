@@ -4,7 +4,7 @@
  * it stays one line, and what came from others moves no cursor.
  */
 
-import type { EventId } from "../base/event.js";
+import { type EventId, eventOf } from "../base/event.js";
 import { printable } from "../base/printable.js";
 
 /** T trace, D debug, I info, W warning, E error, F fatal. */
@@ -83,5 +83,5 @@ export function parseJsonLine(line: string): Omit<LogRecord, "timeMs"> | undefin
   if (level === undefined || typeof text !== "string" || typeof event !== "string") {
     return undefined;
   }
-  return { level, event: event as EventId, text };
+  return { level, event: eventOf(event), text };
 }
