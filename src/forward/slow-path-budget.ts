@@ -22,9 +22,9 @@ export interface BudgetLimits {
 
 /**
  * A burst of about 500 packets of 60 microseconds goes through at once (November 2026); of a
- * lasting flood some 700 packets a second do.
+ * lasting flood some 500 packets a second do.
  */
-const SLOW_PATH: BudgetLimits = { burstMs: 30, share: 0.04, restMs: 10 };
+const SLOW_PATH: BudgetLimits = { burstMs: 30, share: 0.03, restMs: 10 };
 /** Longest rest: one piece of work that took very long was a pause of the machine. */
 const REST_MS_MAX = 200;
 /** What a packet costs beside its octets, in octets (November 2026). */

@@ -18,9 +18,9 @@ function workOf(totalMs: number, loadPerMs: number): number {
   return workedMs;
 }
 
-test("a lasting flood gets a twentieth of a processor while the fast path is busy", () => {
+test("a lasting flood gets a small share of a processor while the fast path is busy", () => {
   const share = workOf(10_000, forwardingLoad(100, 140_000)) / 10_000;
-  assert.ok(share > 0.03 && share < 0.06, `${share}`);
+  assert.ok(share > 0.025 && share < 0.05, `${share}`);
 });
 
 test("the slow path works without rest while nothing much is forwarded", () => {
@@ -39,9 +39,9 @@ test("a burst goes through at once, also while the fast path is busy", () => {
 test("the bucket fills again while the slow path has nothing to do", () => {
   const budget = new SlowPathBudget(0, 0);
   assert.ok(budget.spend(0, 60, () => 10_000_000) > 0);
-  // 30 ms of debt and 10 ms of credit: 40 ms at 4 per cent of the time.
+  // 30 ms of debt and 10 ms of credit: 40 ms at 3 per cent of the time.
   assert.equal(
-    budget.spend(1_050, 1_059, () => 0),
+    budget.spend(1_400, 1_409, () => 0),
     0,
   );
 });
