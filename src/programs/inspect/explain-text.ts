@@ -5,14 +5,15 @@ import type {
   ExplainReport,
   ExplainStep,
 } from "../../control/inspection/explain-report.js";
-import { printable, textWidth, wrapWords } from "./text-table.js";
+import { wrapWords } from "./text-table.js";
 
 const MARKS = { ok: "ok", note: "--", drop: "NO" } as const satisfies Record<
   ExplainStep["result"],
   string
 >;
 const WIDTH_MIN = 60;
-const RULE_GAP = 2;
+/** A blank at which no line ends. */
+const KEPT = "\u00a0";
 
 /** The lines of a report, at most `width` columns. */
 export function explainLines(report: ExplainReport, notes: readonly string[], width: number) {
@@ -23,7 +24,7 @@ export function explainLines(report: ExplainReport, notes: readonly string[], wi
   return [
     ...[...noteSteps, ...steps].flatMap((step) => stepLines(step, titleWidth, shown)),
     "",
-    ...wrapWords(verdict.text, shown - 3).map(
+    ...wrapped(verdict.text, shown - 3).map(
       (line, index) => `${index === 0 ? "=>" : "  "} ${line}`,
     ),
     ...(verdict.drop === undefined ? [] : dropLines(verdict.drop, shown)),
@@ -41,23 +42,23 @@ export function dropLines(drop: ExplainDrop, width: number): string[] {
 }
 
 function labelled(label: string, text: string, width: number): string[] {
-  return wrapWords(text, width - 12).map(
+  return wrapped(text, width - 12).map(
     (line, index) => `   ${(index === 0 ? label : "").padEnd(9)}${line}`,
   );
 }
 
-/** "ok  remote host     10.240.0.22 is ...      [mapper 3.5]". */
-function stepLines(step: ExplainStep, titleWidth: number, width: number): string[] {
+/** "ok  remote host     10.240.0.22 is ... [mapper 3.5]". */
+function stepLines({ title, text, rule, result }: ExplainStep, titleWidth: number, width: number) {
   const indent = 4 + titleWidth + 2;
-  const rule = step.rule === "" ? "" : `[${printable(step.rule)}]`;
-  const lines = wrapWords(step.text, width - indent);
-  const last = lines.at(-1)!;
-  const room = width - indent - textWidth(last) - rule.length;
-  if (rule !== "" && room >= RULE_GAP)
-    lines[lines.length - 1] = `${last}${" ".repeat(room)}${rule}`;
-  else if (rule !== "") lines.push(rule.padStart(width - indent));
-  return lines.map((line, index) => {
-    const head = index === 0 ? `${MARKS[step.result]}  ${step.title.padEnd(titleWidth + 2)}` : "";
-    return `${head.padEnd(indent)}${line}`.trimEnd();
+  const cited = rule === "" ? text : `${text} [${rule.replaceAll(" ", KEPT)}]`;
+  return wrapped(cited, width - indent).map((line, index) => {
+    const head = index === 0 ? `${MARKS[result]}  ${title.padEnd(titleWidth + 2)}` : "";
+    return `${head.padEnd(indent)}${line}`;
   });
+}
+
+/** Lines of words; IPREF addresses stay in one piece. */
+function wrapped(text: string, width: number): string[] {
+  const kept = text.replaceAll(" + ", `${KEPT}+${KEPT}`);
+  return wrapWords(kept, width).map((line) => line.replaceAll(KEPT, " "));
 }

@@ -11,8 +11,9 @@ import type { Command } from "commander";
 import { formatIp, parseIp, sameAddress } from "../../base/ip.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import type { WhoReport } from "../../control/inspection/explain-report.js";
-import { type Hop, probeHops } from "../../platform/hop-probes.js";
+import { type Hop, type HopProbes, probeHops } from "../../platform/hop-probes.js";
 import { Reactor } from "../../platform/reactor.js";
+import { SystemCallError } from "../../platform/system-error.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_FAILED, EXIT_OK } from "../exit-status.js";
 import { type EchoOutcome, EchoProbes } from "./echo-probes.js";
@@ -109,12 +110,24 @@ class Tracing {
     const { hopsMax, waitMs } = this.#options;
     const bind = parseIp(own.bind)!;
     const all = { bind, destination, port: route!.port, hopsMax, waitMs };
-    const hops = await probeHops(this.#reactor, all);
+    const hops = await this.#probe(all);
     const routers = hops.filter(({ address }) => !sameAddress(address, destination));
     const farthest = routers.at(-1)?.ttl ?? 0;
     for (let ttl = 1; ttl <= farthest; ttl++)
       await this.#router(routers.find((hop) => hop.ttl === ttl));
     if (ipref !== undefined) await this.#remoteGateway(target, probes);
+  }
+
+  /** No hops when this is not the machine of the gateway, whose address it cannot use. */
+  async #probe(probes: HopProbes): Promise<Hop[]> {
+    try {
+      return await probeHops(this.#reactor, probes);
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      const text = `Routers between the gateways are not shown: ${error.message}`;
+      await this.#write([text], { event: "note", text });
+      return [];
+    }
   }
 
   async #router(hop: Hop | undefined): Promise<void> {
