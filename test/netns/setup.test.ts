@@ -5,10 +5,16 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
-import { type CommandResult, Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
+import {
+  type CommandResult,
+  Namespaces,
+  run,
+  waitFor,
+} from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 
 const why = await whyNoNamespaces(["ip", "ping"]);
@@ -85,6 +91,27 @@ async function init(
   assert.equal(check.code, 0, check.stderr);
   const shown = await machine.ipref("config", "show", "--json", config);
   return (JSON.parse(shown.stdout) as { values: Record<string, Record<string, unknown>> }).values;
+}
+
+/** A bundle of a running site: every part answers, and no private address is left. */
+async function assertBundle({ ipref, config, folder }: Machine): Promise<void> {
+  const archive = join(folder, "bundle.tar.gz");
+  const result = await ipref("bundle", "--config", config, "-o", archive);
+  assert.equal(result.code, 0, result.stderr);
+  const parts = ["gateway", "resolver", "agent", "up"].map((part) => `status-${part}.json`);
+  for (const name of [...parts, "peers.jsonl", "maps.jsonl", "Corefile", "doctor.json"]) {
+    assert.match(result.stdout, new RegExp(`^ {2}${name.replace(".", "\\.")} +[0-9.]+ kB`, "m"));
+  }
+  const all = await run("tar", ["-xzOf", archive]);
+  assert.equal(all.code, 0, all.stderr);
+  assert.match(all.stdout, /10\.240\.0\.22/, "encoded addresses stay");
+  assert.doesNotMatch(all.stdout, /(?<![0-9.])10\.1\.0\.(1|22)(?![0-9.])/);
+  assert.doesNotMatch(all.stdout, new RegExp(`\\b${hostname()}\\b`, "i"));
+  const macs = all.stdout.match(/\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b/gi) ?? [];
+  assert.deepEqual(
+    macs.filter((mac) => !/^(00:){5}00$|^(ff:){5}ff$/i.test(mac)),
+    [],
+  );
 }
 
 const veth = (name: string, address: string, extra: readonly string[] = []): string[] => [
@@ -235,6 +262,7 @@ describe("two sites with what ipref init has written", { skip, timeout: 120_000 
     const chosen = (name: string) => choices.find((choice) => choice.name === name)?.value;
     assert.equal(chosen("gateway.encode-net"), "10.240.0.0/12", "while the gateway runs");
     assert.equal(chosen("gateway.port"), null);
+    await assertBundle(site1);
     for (const child of running) child.kill("SIGTERM");
     const ended = () => (running.every(({ exitCode }) => exitCode !== null) ? true : undefined);
     assert.ok(await waitFor(ended, 30_000));
