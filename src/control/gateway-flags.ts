@@ -58,7 +58,7 @@ export const KERNEL_NAMES = ["wasm", "ts"] as const;
 export type KernelName = (typeof KERNEL_NAMES)[number];
 
 /** More pairs of workers than this have not been seen to help; each takes about 20 MB. */
-const LANES_MAX = 8;
+export const LANES_MAX = 8;
 
 /**
  * Pairs of forwarding workers of a machine: a pair and the main thread want three processors, so

@@ -91,3 +91,33 @@ test("with name servers the source is their transfer, without the zone of ipref 
   const servers = planOf(configurationOf(`${head}servers = ["192.0.2.1", "ns.x.org:5353"]`), []);
   assert.equal(servers.agent.at(-1), "internal:home.example.com:192.0.2.1,ns.x.org:5353");
 });
+
+test("lanes, offloads and kernel of the configuration are those of the gateway", () => {
+  const chosen = planOf(
+    configurationOf('[gateway]\nlanes = 3\noffload = "csum, tso"\nkernel = "ts"\n'),
+    UPSTREAMS,
+  );
+  const flags = parseGatewayFlags(chosen.gateway);
+  assert.ok(flags.kind === "settings");
+  assert.equal(flags.settings.lanes, 3);
+  assert.equal(flags.settings.kernel, "ts");
+  const { csum, tso, uso, gso, gro } = flags.settings.offloads;
+  assert.deepEqual([csum, tso, uso, gso, gro], [true, true, false, false, false]);
+  const { gateway } = planOf(configurationOf(""), UPSTREAMS);
+  assert.equal(flagOf(gateway, "-lanes"), undefined, "by the number of processors");
+  assert.equal(flagOf(gateway, "-offload"), "all");
+  assert.equal(flagOf(gateway, "-kernel"), "wasm");
+});
+
+test("lanes, offloads and kernels that do not exist are refused with what is wanted", () => {
+  for (const [line, wanted] of [
+    ["lanes = 9", /lanes = .*expected a number of lanes from 1 to 8, or 0/],
+    ["lanes = 1.5", /lanes = .*expected a number of lanes from 1 to 8, or 0/],
+    ['offload = "csum;tso"', /offload = .*expected all, none, or some of csum,tso/],
+    ['kernel = "rust"', /kernel = .*expected wasm or ts/],
+  ] as const) {
+    const read = readConfiguration({ file: "x", text: `[gateway]\n${line}\n`, flags: new Map() });
+    assert.ok(!read.ok);
+    assert.match(read.complaints.join("\n"), wanted);
+  }
+});

@@ -6,10 +6,12 @@
 import { z } from "zod";
 import { isGlobalUnicast, isUnspecified, parseIp, parsePrefix } from "../../base/ip.js";
 import { parseReference } from "../../base/reference.js";
-import { ENCODE_HOST_BITS_MIN } from "../gateway-flags.js";
+import { OFFLOAD_NAMES, parseOffloads } from "../../forward/offloads.js";
+import { ENCODE_HOST_BITS_MIN, KERNEL_NAMES, LANES_MAX } from "../gateway-flags.js";
 import { LISTEN_ADDRESS_RULE, parseListenAddress } from "../metrics/listen-address.js";
 
 const PORT_MAX = 65_535;
+const LANES_RULE = `expected a number of lanes from 1 to ${LANES_MAX}, or 0`;
 
 /** Whether SIGHUP applies a change: at once, or only after the end and a new start. */
 export type Reload = "yes" | "restart";
@@ -93,6 +95,7 @@ const PORT_PATTERN = "(:[0-9]{1,5})?";
 const SERVER_PATTERN = `(${IPV4_PATTERN}|\\[${IPV6_PATTERN}\\])${PORT_PATTERN}|${IPV6_PATTERN}`;
 const DOMAIN_PATTERN = "[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?";
 const NEW_ADDRESSES_PATTERN = "^(off|[0-9]{1,6}( [0-9]{1,6}){2})$";
+const OFFLOAD_PATTERN = `\\s*(${OFFLOAD_NAMES.join("|")})\\s*`;
 const PATH_PATTERN = "^/";
 const OPTIONAL_PATH_PATTERN = "^(/|$)";
 
@@ -221,6 +224,42 @@ const GATEWAY: readonly Setting[] = [
     preset: true,
     reload: "restart",
     meaning: "switch on the kernel's forwarding while the system runs",
+  },
+  {
+    section: "gateway",
+    key: "lanes",
+    valueName: "N",
+    schema: z.int(LANES_RULE).min(0, LANES_RULE).max(LANES_MAX, LANES_RULE),
+    preset: 0,
+    presetText: "0: by the number of processors",
+    reload: "restart",
+    meaning: "pairs of forwarding workers",
+  },
+  {
+    section: "gateway",
+    key: "offload",
+    valueName: "LIST",
+    schema: text(
+      `all, none, or some of ${OFFLOAD_NAMES.join(",")}`,
+      (value) => parseOffloads(value) !== undefined,
+      `^(all|none|${OFFLOAD_PATTERN}(,${OFFLOAD_PATTERN})*)$`,
+    ),
+    preset: "all",
+    reload: "restart",
+    meaning: "what the kernel does for many packets at once, where it can; for finding faults",
+  },
+  {
+    section: "gateway",
+    key: "kernel",
+    valueName: "NAME",
+    schema: text(
+      KERNEL_NAMES.join(" or "),
+      (value) => KERNEL_NAMES.some((name) => name === value),
+      `^(${KERNEL_NAMES.join("|")})$`,
+    ),
+    preset: "wasm",
+    reload: "restart",
+    meaning: "inner loops of the gateway in WebAssembly or in TypeScript",
   },
 ];
 
@@ -399,6 +438,10 @@ export interface UpConfiguration {
     readonly reference: string;
     readonly hosts: string;
     readonly forwarding: boolean;
+    /** 0: by the number of processors. */
+    readonly lanes: number;
+    readonly offload: string;
+    readonly kernel: string;
   };
   readonly resolver: {
     readonly enabled: boolean;
