@@ -53,10 +53,13 @@ export interface TunDeviceFacts {
   readonly numbers: string | undefined;
   /** Name of the error of open(2) or of the driver's first answer; undefined when it works. */
   readonly error: string | undefined;
+  /** The doctor itself is run by root. */
+  readonly isRoot: boolean;
 }
 
 /** The TUN driver. */
-export function judgeTunDevice({ path, kind, numbers, error }: TunDeviceFacts): Finding {
+export function judgeTunDevice(facts: TunDeviceFacts): Finding {
+  const { path, kind, numbers, error, isRoot } = facts;
   const judge = judgeOf("tun-device", path);
   const make =
     `modprobe -q tun; mkdir -p /dev/net; rm -f ${path}; ` +
@@ -67,6 +70,7 @@ export function judgeTunDevice({ path, kind, numbers, error }: TunDeviceFacts): 
   }
   if (error === undefined) return judge.pass("the TUN driver answers");
   if (error === "EACCES" || error === "EPERM") {
+    if (!isRoot) return judge.skip("this user may not open it; run the doctor as root");
     return judge.fail(`cannot be opened: ${error}`, `chmod 0666 ${path}`);
   }
   return judge.fail(`cannot be used: ${error}`, "modprobe tun");
@@ -217,6 +221,8 @@ export interface SocketFacts {
   /** "mapper socket", "control socket of the gateway". */
   readonly what: string;
   readonly isThere: boolean;
+  /** False: this user may not look at the file. */
+  readonly isVisible: boolean;
   /** Somebody listens (proc(5), /proc/net/unix). */
   readonly isListening: boolean;
   /** Permission bits. */
@@ -235,6 +241,7 @@ export function judgeSocket(facts: SocketFacts): Finding {
   const judge = judgeOf("sockets", path);
   const word = shellWord(path);
   const bits = `0${mode.toString(8)}`;
+  if (!facts.isVisible) return judge.skip(`this user may not see the ${what}; run as root`);
   if (!isOwnerRunning) {
     if (!isThere) return judge.skip(`no ${what}: its part does not run`);
     return judge.warn(`the ${what} is a left-over of an earlier run`, `rm ${word}`);

@@ -70,7 +70,8 @@ export class DoctorContext {
     });
     const { run } = configuration.files;
     const running =
-      found.find(({ settings }) => dirname(settings.mapperSocket) === run) ?? found[0];
+      found.find(({ settings }) => dirname(settings.mapperSocket) === run) ??
+      found.find(({ program }) => program.isHere);
     this.gatewayProcess = running?.program;
     this.gateway = running?.settings ?? plannedSettings(configuration);
     this.configuration = running === undefined ? configuration : inForce(configuration, running);
@@ -78,7 +79,9 @@ export class DoctorContext {
     this.supervisorPid = state && isRunning(state.supervisor) ? state.supervisor.pid : undefined;
     const resolvers = programsRunning((args) => isProgram(args, "ipref-coredns"));
     const parts = new Set(state?.parts.map(({ pid }) => pid));
-    this.resolverProcess = resolvers.find(({ pid }) => parts.has(pid)) ?? resolvers[0];
+    this.resolverProcess =
+      resolvers.find(({ pid }) => parts.has(pid)) ??
+      resolvers.find(({ isHere }) => isHere || running?.program.isHere === false);
   }
 
   /** A command that starts the running system anew. */
@@ -144,6 +147,8 @@ export class DoctorContext {
   async localDevices(): Promise<string[]> {
     const [tun, outside] = await Promise.all([this.tunName(), this.publicDevice()]);
     const { localVersion } = this.gateway;
+    const routes = [...(await this.routes(4)), ...(await this.routes(6))];
+    const uplinks = routes.filter(({ prefix }) => prefix.bits === 0).map(({ device }) => device);
     const devices = (await this.interfaces()).filter(
       ({ name, isUp, addresses }) =>
         isUp &&
@@ -151,7 +156,7 @@ export class DoctorContext {
         name !== tun &&
         addresses.some(({ address }) => isGlobalOf(address, localVersion)),
     );
-    const inside = devices.filter(({ name }) => name !== outside);
+    const inside = devices.filter(({ name }) => name !== outside && !uplinks.includes(name));
     return (inside.length > 0 ? inside : devices).map(({ name }) => name);
   }
 

@@ -1,6 +1,14 @@
 /** Checks of the machine: privileges, TUN driver, versions, clock, disk, sockets. */
 
-import { accessSync, constants, existsSync, lstatSync, statfsSync, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  type Stats,
+  statfsSync,
+  statSync,
+} from "node:fs";
 import { release } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -99,6 +107,7 @@ function tunDevice(): Finding {
     kind: entry === undefined ? undefined : isDevice ? "character device" : "another file",
     numbers: isDevice ? deviceNumbers(entry.rdev) : undefined,
     error: tunDriverError(TUN_DEVICE),
+    isRoot: process.geteuid?.() === 0,
   });
 }
 
@@ -202,8 +211,9 @@ function socketFacts(context: DoctorContext): SocketFacts[] {
       isOwnerRunning: running[part]!,
     })),
   ];
-  return files.flatMap(({ path, what, isOwnerRunning }) => {
-    const entry = path === "" ? undefined : statSync(path, { throwIfNoEntry: false });
+  return files.flatMap(({ path, what, isOwnerRunning }): SocketFacts[] => {
+    const entry = path === "" ? undefined : statOf(path);
+    if (entry === "hidden") return [{ ...UNKNOWN_SOCKET, path, what, isOwnerRunning }];
     const isMapper = path === gateway.mapperSocket;
     // Control sockets can be switched off; a missing one is no fault.
     if (entry === undefined && !isMapper) return [];
@@ -212,6 +222,7 @@ function socketFacts(context: DoctorContext): SocketFacts[] {
         path,
         what,
         isThere: entry !== undefined,
+        isVisible: true,
         isListening: entry !== undefined && socketListens(path),
         mode: (entry?.mode ?? 0) & 0o777,
         isOwnerRunning,
@@ -219,4 +230,21 @@ function socketFacts(context: DoctorContext): SocketFacts[] {
       },
     ];
   });
+}
+
+const UNKNOWN_SOCKET: Omit<SocketFacts, "path" | "what" | "isOwnerRunning"> = {
+  isThere: false,
+  isVisible: false,
+  isListening: false,
+  mode: 0,
+  restart: "",
+};
+
+/** Undefined: it does not exist. "hidden": this user may not look. */
+function statOf(path: string): Stats | "hidden" | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return "hidden";
+  }
 }

@@ -65,6 +65,8 @@ export function namesIn(folder: string): string[] {
 export interface KnownProgram {
   readonly pid: number;
   readonly args: readonly string[];
+  /** False: this user may not see in which namespace it is. */
+  readonly isHere: boolean;
 }
 
 /** Processes whose command line fits, in the network namespace of this process. */
@@ -75,7 +77,8 @@ export function programsRunning(fits: (args: readonly string[]) => boolean): Kno
     const args = pid === 0 ? [] : commandLineOf(pid);
     if (args.length === 0 || !fits(args)) return [];
     const namespace = namespaceOf(name);
-    return namespace === undefined || namespace === own ? [{ pid, args }] : [];
+    if (namespace !== undefined && namespace !== own) return [];
+    return [{ pid, args, isHere: namespace !== undefined }];
   });
 }
 
