@@ -86,7 +86,7 @@ function plain(text: string, style: LineStyle = "plain"): FrameLine {
 }
 
 function titleText({ status }: TopSample): string {
-  const { addresses, forwarding, mappings, peers, uptimeSeconds } = status;
+  const { addresses, forwarding, mappings, uptimeSeconds } = status;
   const who = `${addresses.public ?? "unknown"} + ${addresses.reference}`;
   const how =
     forwarding === null ? "" : `, ${forwarding.kernel}, ${counted(forwarding.lanes, "lane")}`;
@@ -95,7 +95,7 @@ function titleText({ status }: TopSample): string {
     countText(known[kind].published + known[kind].dynamic + known[kind].provisional);
   return printable(
     `${who}, up ${spanText(uptimeSeconds)}${how}; ${count("remote")} remote, ` +
-      `${count("local")} local hosts, ${counted(peers.count, "gateway")}`,
+      `${count("local")} local hosts`,
   );
 }
 
