@@ -1,6 +1,7 @@
 // Benchmarks by name: node dist/bench/main.js [name ...] [--json] [--quick] [--runs N]
 //
-// Without a name all of them run but forward-floods and forward-matrix. Each benchmark is a module that exports
+// Without a name all of them run but forward-floods and forward-matrix. `forward --scrape` measures
+// what monitoring costs instead. Each benchmark is a module that exports
 // `run(options): Promise<object>`; the object is printed as JSON with --json, and otherwise the
 // module has printed its own table.
 
@@ -14,6 +15,8 @@ export interface BenchOptions {
   readonly json: boolean;
   /** Short runs, to see that the benchmark works. */
   readonly quick: boolean;
+  /** `forward`: compare with and without a scrape of the metrics each second. */
+  readonly scrape: boolean;
   /** Each figure is the median of this many runs. */
   readonly runs: number;
 }
@@ -26,7 +29,7 @@ export interface Bench {
 const NAMES = ["dns", "forward", "forward-floods", "forward-matrix", "kernel", "mapper"] as const;
 /** Take many minutes: run only when they are named. */
 const LONG: readonly string[] = ["forward-floods", "forward-matrix"];
-const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] [--json] [--quick] [--runs N]`;
+const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] [--json] [--quick] [--runs N] [--scrape]`;
 
 /** Machine the figures belong to. */
 function machine(): object {
@@ -43,11 +46,12 @@ function machine(): object {
 
 function readArguments(argv: readonly string[]): { names: string[]; options: BenchOptions } {
   const names: string[] = [];
-  const flags = { json: false, quick: false, runs: 3 };
+  const flags = { json: false, quick: false, scrape: false, runs: 3 };
   for (let index = 0; index < argv.length; index += 1) {
     const word = argv[index] as string;
     if (word === "--json") flags.json = true;
     else if (word === "--quick") flags.quick = true;
+    else if (word === "--scrape") flags.scrape = true;
     else if (word === "--runs") {
       index += 1;
       flags.runs = Number(argv[index]);
@@ -72,7 +76,8 @@ async function main(): Promise<void> {
   const { names, options } = readArguments(process.argv.slice(2));
   const results: Record<string, object> = {};
   for (const name of names) {
-    const file = new URL(`./${name}.js`, import.meta.url);
+    const module = name === "forward" && options.scrape ? "forward-scrape" : name;
+    const file = new URL(`./${module}.js`, import.meta.url);
     if (!existsSync(fileURLToPath(file)))
       fail(`The benchmark "${name}" is not built: npm run build`);
     const bench = (await import(file.href)) as Bench;

@@ -1,0 +1,110 @@
+// What monitoring costs: the forwarding measurements with and without a scrape of /metrics at both
+// gateways each second. The two take turns, and the median of the shares of the rounds is printed.
+// A scrape asks every forwarding worker for a sign of life and reads all counters.
+
+import { callControl } from "../src/platform/control-client.js";
+import { gatewayProgramExists } from "../src/programs/demo/gateway-process.js";
+import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
+import { refuse } from "./forward.js";
+import { buildLab, iperf, type Lab, median, warmUp } from "./forward-lab.js";
+import type { BenchOptions } from "./main.js";
+
+const SCRAPE_INTERVAL_MS = 1000;
+const WARM_UP_ROUNDS = 2;
+
+const MEASURES = [
+  { label: "TCP, one stream", unit: "Gb/s", args: [] },
+  { label: "UDP, 64 bytes, delivered", unit: "kpps", args: ["-u", "-b", "0", "-l", "64"] },
+] as const;
+
+/** One measurement. */
+interface ScrapeResult {
+  readonly label: string;
+  readonly unit: string;
+  readonly scraped: number;
+  readonly alone: number;
+  /** Median of the shares of the rounds; 1: a scrape costs nothing. */
+  readonly share: number;
+  /** Least and greatest share. */
+  readonly spread: readonly [number, number];
+}
+
+/** Runs the benchmark; prints a table unless `json`. */
+export async function run(options: BenchOptions): Promise<object> {
+  const why = await whyNoNamespaces(["ip", "iperf3"]);
+  if (why !== undefined) return refuse(why.reason, options);
+  if (!gatewayProgramExists()) return refuse("the gateway program is not built", options);
+  const lab = await buildLab(true);
+  try {
+    for (let round = 0; round < WARM_UP_ROUNDS; round++) await warmUp(lab, "gateway");
+    const results: ScrapeResult[] = [];
+    for (const measure of MEASURES) results.push(await compare(lab, measure, options));
+    if (!options.json) print(results, options);
+    return { scrapeIntervalMs: SCRAPE_INTERVAL_MS, runs: options.runs, results };
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error), options);
+  } finally {
+    await lab.network.destroy();
+  }
+}
+
+async function compare(
+  lab: Lab,
+  { label, unit, args }: (typeof MEASURES)[number],
+  { quick, runs }: BenchOptions,
+): Promise<ScrapeResult> {
+  const seconds = quick ? 1 : 4;
+  const once = async () => (await iperf(lab, "gateway", unit, args, seconds)).value;
+  const scraped: number[] = [];
+  const alone: number[] = [];
+  for (let round = 0; round < (quick ? 1 : runs); round++) {
+    // Which one goes first changes, so that a machine that slows down favours neither.
+    if (round % 2 === 0) alone.push(await once());
+    scraped.push(await whileScraped(lab, once));
+    if (round % 2 === 1) alone.push(await once());
+  }
+  const shares = scraped.map((value, round) => value / alone[round]!);
+  return {
+    ...{ label, unit, scraped: median(scraped), alone: median(alone), share: median(shares) },
+    spread: [Math.min(...shares), Math.max(...shares)],
+  };
+}
+
+/** Does something while both gateways are scraped. */
+async function whileScraped<Value>(lab: Lab, work: () => Promise<Value>): Promise<Value> {
+  const sockets = lab.gateways.map(({ socketPath }) =>
+    socketPath.replace(/mapper\.sock$/, "gateway.control"),
+  );
+  let scrapes = 0;
+  let fault: unknown;
+  const scrape = async (): Promise<void> => {
+    const pages = sockets.map(async (path) => {
+      const text = await (await callControl(path, { path: "/metrics" })).text();
+      if (!text.includes("ipref_fast_path_packets_total")) throw new Error("no metrics");
+    });
+    await Promise.all(pages);
+    scrapes++;
+  };
+  const timer = setInterval(
+    () => void scrape().catch((error) => (fault = error)),
+    SCRAPE_INTERVAL_MS,
+  );
+  try {
+    await scrape();
+    return await work();
+  } finally {
+    clearInterval(timer);
+    if (fault !== undefined) console.error(`A scrape failed after ${scrapes}: ${fault}`);
+  }
+}
+
+function print(results: readonly ScrapeResult[], { quick, runs }: BenchOptions): void {
+  console.log(`forward --scrape: /metrics of both gateways each second, median of ${runs} rounds`);
+  for (const { label, unit, scraped, alone, share, spread } of results) {
+    const figures = `${scraped.toFixed(2)} of ${alone.toFixed(2)} ${unit}`;
+    const [least, most] = spread.map((value) => (100 * value).toFixed(1));
+    const text = `${(100 * share).toFixed(1)} % (${least} to ${most} %)`;
+    console.log(`  ${label.padEnd(26)}${figures.padEnd(28)}${text}`);
+  }
+  if (quick) console.log("Quick run: the figures only show that the benchmark works");
+}
