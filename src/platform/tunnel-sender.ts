@@ -60,11 +60,15 @@ const SEND_ERRORS = counterIndex("send-errors");
 const SEND_GROUPS = counterIndex("send-groups");
 const GROUPS_OFF = counterIndex("send-groups-off");
 
+/** The system calls of sending; another one in tests of what a kernel rarely does. */
+export type SendCalls = Pick<typeof libc, "sendmmsg" | "errno">;
+
 /** Sends batches from one slab. */
 export class TunnelSender {
   readonly #fd: number;
   readonly #worker: WorkerMemory;
   readonly #counters: CounterBlock;
+  readonly #calls: SendCalls;
   readonly #sockaddrLength: number;
   readonly #family: number;
   /** Offset of the address in a socket address, and its 32-bit words. */
@@ -86,7 +90,9 @@ export class TunnelSender {
     worker: WorkerMemory,
     counters: CounterBlock,
     hasGroups: boolean,
+    calls: SendCalls = libc,
   ) {
+    this.#calls = calls;
     this.#fd = fd;
     this.#worker = worker;
     this.#counters = counters;
@@ -221,14 +227,14 @@ export class TunnelSender {
     this.#sentPackets = first;
     for (let next = 0; next < this.#messageCount; ) {
       const start = messages + next * MMSGHDR_LENGTH;
-      const sent = libc.sendmmsg(this.#fd, start, this.#messageCount - next, MSG_DONTWAIT);
+      const sent = this.#calls.sendmmsg(this.#fd, start, this.#messageCount - next, MSG_DONTWAIT);
       if (sent > 0) {
         this.#noteSent(next, sent);
         next += sent;
         attempts = 0;
         continue;
       }
-      const error = libc.errno();
+      const error = this.#calls.errno();
       if (this.#mayRetry(error, ++attempts)) continue;
       const size = this.#groupSizes[next++]!;
       if (size > 1 && isGroupRefusal(error)) {
