@@ -12,12 +12,12 @@ file every setting has its default: client mode. A flag goes before the file. Un
 settings, values that are not allowed and values that contradict each other end the program with
 exit status 78 and one line for each mistake, with file, line and column.
 
-\`ipref init\` looks at the machine and writes a commented configuration. \`ipref config check\` reads
-a configuration and tests it as a start would, like \`ipref up --check\`. \`ipref config show --origin\`
-prints the values in force and where each comes from.
+\`ipref init\` looks at the machine and writes a commented configuration. \`ipref config check\`
+reads a configuration and tests it as a start would, like \`ipref up --check\`. \`ipref config show
+--origin\` prints the values in force and where each comes from.
 
-**In an editor.** [ipref.schema.json](ipref.schema.json), which \`ipref config schema\` prints, is the
-JSON Schema of the file. Editors that use Taplo find it by a first line such as
+**In an editor.** [ipref.schema.json](ipref.schema.json), which \`ipref config schema\` prints, is
+the JSON Schema of the file. Editors that use Taplo find it by a first line such as
 \`#:schema ../docs/ipref.schema.json\`; the examples have it, and \`ipref init\` writes it.
 
 **Reload.** SIGHUP reads the file again, builds the new configuration and tests it; when that fails

@@ -1,8 +1,8 @@
 /**
  * Maps addresses to other addresses so that those which share a prefix still share one of the same
- * length (the scheme of Crypto-PAn: Xu, Fan, Ammar, Moon, "Prefix-preserving IP address
- * anonymization", 2002, section 3, with HMAC-SHA-256 in place of AES). The kind of an address stays:
- * a private one becomes a private one. One key gives one permutation; it is thrown away, so that
+ * length. The scheme is that of Crypto-PAn with HMAC-SHA-256 in place of AES (Xu, Fan, Ammar, Moon:
+ * "Prefix-preserving IP address anonymization", 2002, section 3). The kind of an address stays: a
+ * private one becomes a private one. One key gives one permutation; it is thrown away, so that
  * nobody goes back.
  */
 

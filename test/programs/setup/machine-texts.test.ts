@@ -85,7 +85,8 @@ test("temporary and deprecated IPv6 addresses are told from lasting ones", () =>
 
 test("sockets: UDP without a peer, TCP that listens, mapped addresses as IPv4", () => {
   const head = "  sl  local_address rem_address   st tx_queue\n";
-  const udp = `${head}  0: 3500007F:0035 00000000:0000 07 0\n  1: 0200000A:0415 0100000A:0415 01 0\n`;
+  const bound = "  0: 3500007F:0035 00000000:0000 07 0\n";
+  const udp = `${head}${bound}  1: 0200000A:0415 0100000A:0415 01 0\n`;
   assert.deepEqual(
     parseSockets(udp, "udp").map(({ address, port }) => [formatIp(address), port]),
     [["127.0.0.53", 53]],
