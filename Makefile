@@ -1,10 +1,12 @@
-# IPREF gateway. `make` builds bin/gw, bin/coredns, bin/dns-agent, and the same programs under the
-# names bin/ipref-gw, bin/ipref-coredns and bin/ipref-dns-agent.
+# Builds and installs from a clone. `make` builds the programs and writes bin/; `make install` puts
+# them with units, manual pages and completion below PREFIX, and `make package` makes a Debian
+# package. RUNTIME=--runtime installs the Node.js of this machine along.
 
 PREFIX ?= /usr/local
-LIBRARY = $(DESTDIR)$(PREFIX)/lib/ipref-gateway
+RUNTIME ?=
+MANIFEST = $(DESTDIR)$(PREFIX)/lib/ipref/installed-files
 
-.PHONY: all test ok clean install uninstall
+.PHONY: all test ok clean install uninstall package
 
 all:
 	scripts/prepare.sh
@@ -19,19 +21,19 @@ ok:
 clean:
 	rm -rf bin dist
 
-install: all
-	mkdir -p "$(LIBRARY)" "$(DESTDIR)$(PREFIX)/bin"
-	rm -rf "$(LIBRARY)/dist" "$(LIBRARY)/bin" "$(LIBRARY)/node_modules"
-	mkdir -p "$(LIBRARY)/dist"
-	cp -r dist/src "$(LIBRARY)/dist/"
-	cp -r bin node_modules package.json package-lock.json "$(LIBRARY)/"
-	cp LICENSE NOTICE README.md CHANGELOG.md "$(LIBRARY)/"
-	cd "$(LIBRARY)" && npm prune --omit=dev --offline --no-audit --no-fund --loglevel=error
-	ln -sf ../lib/ipref-gateway/bin/ipref-gw "$(DESTDIR)$(PREFIX)/bin/ipref-gw"
-	ln -sf ../lib/ipref-gateway/bin/ipref-coredns "$(DESTDIR)$(PREFIX)/bin/ipref-coredns"
-	ln -sf ../lib/ipref-gateway/bin/ipref-dns-agent "$(DESTDIR)$(PREFIX)/bin/ipref-dns-agent"
+# What an earlier version has installed and this one has not goes first.
+install: all uninstall
+	node scripts/package-tree.js --root "$(DESTDIR)" --prefix "$(PREFIX)" $(RUNTIME) >dist/installed-files
+	cp dist/installed-files "$(MANIFEST)"
 
+# The configuration, the mappings and the user stay.
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/ipref-gw" "$(DESTDIR)$(PREFIX)/bin/ipref-coredns" \
-		"$(DESTDIR)$(PREFIX)/bin/ipref-dns-agent"
-	rm -rf "$(LIBRARY)"
+	if [ -e "$(MANIFEST)" ]; then \
+		while read -r file; do rm -f "$(DESTDIR)/$$file"; done <"$(MANIFEST)"; \
+		rm -f "$(MANIFEST)"; \
+		find "$(DESTDIR)$(PREFIX)/lib/ipref" "$(DESTDIR)$(PREFIX)/share/ipref" \
+			"$(DESTDIR)$(PREFIX)/share/doc/ipref" -depth -type d -empty -delete 2>/dev/null || true; \
+	fi
+
+package: all
+	node scripts/package-deb.js
