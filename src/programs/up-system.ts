@@ -105,7 +105,7 @@ export class UpSystem {
       parts: [],
       parameters: forwarding ? forwardingToChange(localVersion(configuration)) : [],
       resolvectl: undefined,
-      files: [pathsOf(configuration).corefile, pathsOf(configuration).pidFile],
+      files: filesToRemove(configuration),
     };
   }
 
@@ -349,6 +349,12 @@ export class UpSystem {
   #part(name: string): Part | undefined {
     return this.#parts.find((part) => part.name === name);
   }
+}
+
+/** What is left in the run folder when everything was ended by force. */
+function filesToRemove(configuration: UpConfiguration): readonly string[] {
+  const { corefile, pidFile, control } = pathsOf(configuration);
+  return [corefile, pidFile, ...Object.values(control)];
 }
 
 /** Command lines for a configuration; throws ConfigurationRefused. */

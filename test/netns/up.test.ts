@@ -231,7 +231,7 @@ describe("ipref up on one machine", { skip, concurrency: 1, timeout: 240_000 }, 
     assert.equal(second.code, 69, second.stderr);
     assert.match(
       second.stderr,
-      /gateway +\| F .*1045[\s\S]*Cannot start: the gateway ended with 69/,
+      /"part":"gateway","level":"fatal".*1045[\s\S]*Cannot start: the gateway ended with 69/,
     );
     assert.deepEqual(readdirSync(join(folder, "run2")), []);
     up.child.kill("SIGTERM");
