@@ -28,7 +28,9 @@ export function explainLines(report: ExplainReport, notes: readonly string[], wi
       (line, index) => `${index === 0 ? "=>" : "  "} ${line}`,
     ),
     ...(verdict.drop === undefined ? [] : dropLines(verdict.drop, shown)),
-    ...(verdict.told === undefined ? [] : labelled("told", verdict.told, shown)),
+    ...(verdict.told === undefined
+      ? []
+      : labelled("sender", verdict.told.replace(/^the sender /, ""), shown)),
   ];
 }
 
