@@ -92,7 +92,6 @@ export class Mapper implements AddressLookup {
   readonly #localBytes: number;
   readonly #contextBytes: number;
   #metaSeconds = 0;
-  #isStoreFailing = false;
   #lastRefusal: DropReason = "tunnel-reference-unknown";
 
   constructor(options: MapperOptions) {
@@ -300,14 +299,12 @@ export class Mapper implements AddressLookup {
 
   /** The batch is in the store for good. */
   committed(token: number): void {
-    this.#isStoreFailing = false;
     this.#core.committed(token);
     this.#options.onSettled(token, true);
   }
 
   /** The store refused the batch; it is as if the batch had not been tried. */
   failed(token: number, reason: string): void {
-    this.#isStoreFailing = true;
     this.#core.failed(token);
     const text = `New mappings cannot be stored: ${reason}`;
     this.#options.onEvent({ level: "error", kind: "store-failed", text });
@@ -327,11 +324,6 @@ export class Mapper implements AddressLookup {
   }
 
   // ---- status
-
-  /** The store refused the last batch. */
-  get isStoreFailing(): boolean {
-    return this.#isStoreFailing;
-  }
 
   statistics(): MapperStatistics {
     return statisticsOf(this.#core);

@@ -8,6 +8,7 @@ import { formatIp, formatPrefix, isUnspecified } from "../../base/ip.js";
 import { formatReference } from "../../base/reference.js";
 import { OFFLOAD_NAMES, type OffloadName } from "../../forward/offloads.js";
 import type { MappingCounts } from "../../mapper/mapping-query.js";
+import type { HealthCheck } from "../health.js";
 import { ownEncodedAddress } from "../packet-desk.js";
 import { type ControlHandler, jsonReply } from "./api.js";
 import type { InspectionParts } from "./gateway-routes.js";
@@ -112,6 +113,8 @@ export interface GatewayStatus extends PartStatus {
   readonly sources: readonly SourceReport[];
   /** Reasons that have occurred, in the order of the list of reasons. */
   readonly drops: readonly DropReport[];
+  /** What was looked at for the health, workers among them. */
+  readonly checks: readonly HealthCheck[];
 }
 
 /** A table this full is a problem. */
@@ -121,16 +124,29 @@ const FULL_SHARE = 0.95;
 export function statusHandler(parts: InspectionParts): ControlHandler {
   return async ({ signal }) => {
     const counts = await countAllMappings(parts.mapper, parts.machine, signal);
-    return jsonReply(gatewayStatus(parts, counts));
+    return jsonReply(gatewayStatus(parts, counts, await healthChecks(parts)));
   };
 }
 
+/** Whether it works, and whether it can serve; the workers are asked for it. */
+async function healthChecks({ health }: InspectionParts): Promise<readonly HealthCheck[]> {
+  const checks = new Map((await health.live()).checks.map((check) => [check.name, check]));
+  for (const check of health.ready().checks) {
+    if (check.state !== "ok" || !checks.has(check.name)) checks.set(check.name, check);
+  }
+  return [...checks.values()];
+}
+
 /** The whole answer. */
-export function gatewayStatus(parts: InspectionParts, counts: MappingCounts): GatewayStatus {
+export function gatewayStatus(
+  parts: InspectionParts,
+  counts: MappingCounts,
+  checks: readonly HealthCheck[],
+): GatewayStatus {
   const { machine, startedMs, shared, desk } = parts;
   const mappings = mappingReport(parts, counts);
   const sources = sourceReports(parts);
-  const problems = problemsOf(parts, mappings, sources);
+  const problems = problemsOf(checks, mappings, sources);
   return {
     part: "gateway",
     version: machine.version,
@@ -149,6 +165,7 @@ export function gatewayStatus(parts: InspectionParts, counts: MappingCounts): Ga
     peers: { count: desk?.remoteGatewayCount ?? 0, max: shared.peers.peersMax },
     sources,
     drops: dropReports(parts),
+    checks,
   };
 }
 
@@ -234,20 +251,19 @@ function dropReports({ shared, rates }: InspectionParts): DropReport[] {
 
 /** What somebody should look at. */
 function problemsOf(
-  { mapper }: InspectionParts,
+  checks: readonly HealthCheck[],
   mappings: MappingReport,
   sources: readonly SourceReport[],
 ): string[] {
-  const problems: string[] = [];
+  const problems = checks
+    .filter(({ state }) => state !== "ok")
+    .map(({ name, detail }) => `The ${name} is not in order: ${detail}`);
   const { records, recordsMax, encodedUsed, encodedMax } = mappings;
   if (records >= FULL_SHARE * recordsMax) {
     problems.push(`The table of mappings is nearly full: ${records} of ${recordsMax}`);
   }
   if (encodedUsed >= FULL_SHARE * encodedMax) {
     problems.push(`The encode net is nearly used up: ${encodedUsed} of ${encodedMax} addresses`);
-  }
-  if (mapper.isStoreFailing) {
-    problems.push("New mappings cannot be stored: look at the disk of the data directory");
   }
   for (const { name, isStale } of sources) {
     if (isStale) problems.push(`The DNS source ${name} is silent: is its agent running?`);

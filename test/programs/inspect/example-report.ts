@@ -87,6 +87,7 @@ export const GATEWAY: GatewayStatus = {
     },
     { reason: "ttl-expired", meaning: "The time to live ran out", count: 1, perSecond: null },
   ],
+  checks: [{ name: "store", state: "ok", detail: "takes changes" }],
 };
 
 export const PEERS: readonly PeerEntry[] = [

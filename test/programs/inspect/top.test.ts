@@ -252,7 +252,8 @@ const needsScript = { skip: !existsSync(SCRIPT) && `${SCRIPT} is not installed` 
 
 /** Starts the program in a terminal of 80 x 24 and waits for its second frame. */
 async function startInTerminal(run: string, environment: NodeJS.ProcessEnv = {}) {
-  const command = `stty cols 80 rows 24; "${process.execPath}" "${IPREF}" top --interval 0.2 --run "${run}"`;
+  const top = `"${process.execPath}" "${IPREF}" top --interval 0.2 --run "${run}"`;
+  const command = `stty cols 80 rows 24; ${top}`;
   const program = start(SCRIPT, ["-qefc", command, "/dev/null"], environment);
   const deadline = Date.now() + 15_000;
   while (program.output().split("\u001b[H").length < 3) {
