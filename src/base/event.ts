@@ -32,6 +32,7 @@ const EVENTS = [
   ["metrics-port", "The port for metrics is open"],
   ["metrics-refused", "There is no port for metrics; everything else goes on"],
   ["metrics-exposed", "Others than this machine can read the metrics"],
+  ["capture", "A packet capture begins or ends, and who asked for it"],
   // Gateway
   ["kernel", "Which inner loops the workers run, and why not others"],
   ["device", "The TUN device, its address and MTU"],

@@ -40,15 +40,15 @@ export class Log {
     });
   }
 
-  info(text: string, event: EventId = "other"): void {
+  info(text: string, event: EventId): void {
     this.#limited("I", event, text);
   }
 
-  warning(text: string, event: EventId = "other"): void {
+  warning(text: string, event: EventId): void {
     this.#limited("W", event, text);
   }
 
-  error(text: string, event: EventId = "other"): void {
+  error(text: string, event: EventId): void {
     this.#limited("E", event, text);
   }
 

@@ -16,23 +16,23 @@ function makeLog(options: Partial<LogOptions> = {}) {
 
 test("a line is a level letter, a blank and the text", () => {
   const { log, lines } = makeLog();
-  log.info("START");
-  log.warning("hm");
-  log.error("no");
+  log.info("START", "other");
+  log.warning("hm", "other");
+  log.error("no", "other");
   log.fatal("end");
   assert.deepEqual(lines, ["I START\n", "W hm\n", "E no\n", "F end\n"]);
 });
 
 test("line ends inside a text cannot forge a line", () => {
   const { log, lines } = makeLog();
-  log.error("name a\nF end");
+  log.error("name a\nF end", "other");
   assert.deepEqual(lines, ["E name a F end\n"]);
 });
 
 test("time stamps are local time with microseconds", () => {
   const { log, lines, clock } = makeLog({ hasTimeStamps: true });
   clock.nowMs += 0.25;
-  log.info("x");
+  log.info("x", "other");
   assert.match(lines[0]!, /^\d\d:\d\d:\d\d\.\d{6} I x\n$/);
 });
 

@@ -100,7 +100,7 @@ class Captures {
       shared.control.setCaptureGeneration(0);
       this.#desk.tap = undefined;
       this.#running = undefined;
-      log.info(`capture of ${caller} has ended`);
+      log.info(`capture of ${caller} has ended`, "capture");
     });
     const timer = machine.every(TURN_MS, () => session.turn());
     this.#running = { session, pid, caller };
@@ -112,7 +112,8 @@ class Captures {
     });
     this.#area.write({ snaplen: request.snaplen, filter });
     shared.control.setCaptureGeneration(generation);
-    log.info(`capture of ${caller} begins${filter === "" ? "" : `: ${filter}`}`);
+    const text = `capture of ${caller} begins${filter === "" ? "" : `: ${filter}`}`;
+    log.info(text, "capture");
     return session;
   }
 
