@@ -23,6 +23,9 @@ const LOG_BYTES_MAX = 1_100_000;
 const DOCTOR_TIMEOUT_MS = 60_000;
 const PROGRAM_TIMEOUT_MS = 10_000;
 const UNITS = ["ipref", "ipref-gateway", "ipref-resolver", "ipref-dns-agent"];
+/** Names that the kernel, systemd and others give to interfaces; the rest is the user's. */
+const COMMON_INTERFACE =
+  /^(?:lo|[a-z]{2,7}\d{1,4}|en[ops]\w{1,12}|wl[ops]\w{1,12}|br-[0-9a-f]{12}|veth[0-9a-f]{4,8}|wan|lan)$/;
 const COUNTER_FILES = ["dev", "snmp", "snmp6", "netstat", "softnet_stat", "sockstat", "sockstat6"];
 const PARAMETERS = [
   ...["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/ip_no_pmtu_disc"],
@@ -190,7 +193,7 @@ function machineSources(): BundleSource[] {
     program("ip-rule-4.txt", "ip", "-4", "rule"),
     program("ip-rule-6.txt", "ip", "-6", "rule"),
     program("sockets.txt", "ss", "-lnut"),
-    program("nft.txt", "nft", "list", "ruleset"),
+    source("nft.txt", "nft list ruleset, without comments", ruleset, { hasNames: false }),
     source("parameters.txt", "kernel parameters", parameters, { hasNames: false }),
     ...COUNTER_FILES.map((name) =>
       source(
@@ -203,6 +206,12 @@ function machineSources(): BundleSource[] {
       ),
     ),
   ];
+}
+
+/** Comments of firewall rules are in the words of people. */
+async function ruleset(): Promise<string> {
+  const text = await output("nft", ["list", "ruleset"]);
+  return text.replace(/comment "[^"\n]*"/g, 'comment "..."');
 }
 
 /** The named parameters, and rp_filter and forwarding of each interface. */
@@ -238,6 +247,9 @@ export function tellingWords({ configuration }: BundleOrder, hostName: string): 
     ...(parseIp(publish.gateway) === undefined ? labelsOf(publish.gateway) : []),
     ...users.filter((user) => user !== undefined),
     ...namesIn("/home"),
+    ...[...orEmpty("/proc/net/dev").matchAll(/^ *(\S+):/gm)]
+      .map(([, name]) => name!)
+      .filter((name) => !COMMON_INTERFACE.test(name)),
     ...[...zone.matchAll(/^(\S+)\s.*;\s*ipref\s/gim)].map(([, label]) => label!),
     ...hostNames(orEmpty("/etc/hosts")),
     ...hostNames(gateway.hosts === "" ? "" : orEmpty(gateway.hosts)),

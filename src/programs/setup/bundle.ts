@@ -9,6 +9,7 @@ import { hostname } from "node:os";
 import { gzipSync } from "node:zlib";
 import type { Command } from "commander";
 import { formatPrefix, parsePrefix } from "../../base/ip.js";
+import { printable } from "../../base/printable.js";
 import { readConfiguration } from "../../control/config/read.js";
 import type { UpConfiguration } from "../../control/config/settings.js";
 import { ControlUnavailable } from "../../platform/control-client.js";
@@ -129,7 +130,8 @@ function reasonOf(error: unknown): string {
     return "it does not run, or has another run folder (--run)";
   }
   const { code, message } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" ? "there is none" : (message ?? String(error)).split("\n")[0]!;
+  const [line] = (message ?? String(error)).split("\n");
+  return code === "ENOENT" ? "there is none" : printable(line!);
 }
 
 /** Whole lines of one end, at most `bytesMax` octets. */

@@ -1,5 +1,6 @@
 /** The configuration that `ipref init` writes: choices as commented TOML. Pure. */
 
+import { printable } from "../../base/printable.js";
 import { SECTION_TEXTS } from "../../control/config/json-schema.js";
 import { nameOfSetting, SETTINGS, type Setting } from "../../control/config/settings.js";
 import type { Choice, Choices } from "./init-types.js";
@@ -71,10 +72,10 @@ function plain(text: string): string {
   return text.replaceAll("`", "");
 }
 
-/** A sentence as lines of comment. */
+/** A sentence as lines of comment; TOML allows no control characters there. */
 function comment(text: string): readonly string[] {
   const lines: string[] = [];
-  for (const word of text.split(" ")) {
+  for (const word of printable(text).split(" ")) {
     const last = lines.at(-1);
     if (last === undefined || last.length + word.length + 3 > WIDTH) lines.push(word);
     else lines[lines.length - 1] = `${last} ${word}`;

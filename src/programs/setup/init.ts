@@ -3,7 +3,7 @@
  * and writes it. It asks only at a terminal, and only when two ways lead to the Internet.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { pathToFileURL } from "node:url";
@@ -173,8 +173,10 @@ function place(text: string, { output, isForced, isJson }: InitFlags): number | 
     }
   }
   mkdirSync(dirname(output), { recursive: true });
-  writeFileSync(`${output}.new`, text, { mode: 0o644 });
-  renameSync(`${output}.new`, output);
+  const mode = existsSync(output) ? statSync(output).mode & 0o777 : 0o644;
+  const next = `${output}.${process.pid}.new`;
+  writeFileSync(next, text, { mode, flag: "wx" });
+  renameSync(next, output);
   return undefined;
 }
 

@@ -13,6 +13,11 @@ const FILE_ENDING =
   /\.(toml|json|sock|control|js|conf|log|db|pid|service|socket|hosts|txt|rules|key|pem|state|lock|mdb|yml|lua|gz|pcapng)$/i;
 /** Kernel parameters and the like: words with dots that name nobody. */
 const NOBODY = /^(?:net|kernel|vm|fs)\.(?:ipv4|ipv6|core|netfilter|unix)\b/;
+/** Labels of services, RFC 6335 and RFC 8552. */
+const SERVICE_LABEL =
+  /^_(?:tcp|udp|dns|sip|sips|http|https|ssh|ldap|kerberos|ipref|acme-challenge)$/i;
+/** A MAC address in an interface's name, systemd.net-naming-scheme(7), or in a bridge's number. */
+const HARDWARE = /^(?:(?:en|wl|ww)x)?[0-9a-f]{12}$/i;
 const SECTIONS = new Set(SETTINGS.map(({ section }) => section));
 const KEYS = new Set(SETTINGS.map(({ key }) => key));
 /** Words that say nothing about their owner, whoever uses them as a name. */
@@ -45,13 +50,10 @@ export class NameHash {
   word(text: string): string {
     const [ending = ""] = FILE_ENDING.exec(text) ?? [];
     const stem = text.slice(0, text.length - ending.length);
-    if (!this.#isName(stem))
-      return (
-        stem
-          .split(".")
-          .map((label) => this.#known(label))
-          .join(".") + ending
-      );
+    if (!this.#isName(stem)) {
+      const labels = stem.split(".").map((label) => this.#known(label));
+      return labels.join(".") + ending;
+    }
     const labels = stem.split(".");
     const last = labels.length - 1;
     const hashed = labels.map((label, index) =>
@@ -62,7 +64,7 @@ export class NameHash {
 
   /** One label, replaced unless it is of a service. */
   label(text: string): string {
-    if (text === "" || text.startsWith("_")) return text;
+    if (text === "" || SERVICE_LABEL.test(text)) return text;
     const lower = text.toLowerCase();
     this.#seen.add(lower);
     const digest = createHmac("sha256", this.#key).update(lower).digest("hex");
@@ -70,7 +72,8 @@ export class NameHash {
   }
 
   #known(label: string): string {
-    return this.#words.has(label.toLowerCase()) ? this.label(label) : label;
+    const isKnown = this.#words.has(label.toLowerCase()) || HARDWARE.test(label);
+    return isKnown ? this.label(label) : label;
   }
 
   /** Labels with dots between, the last of letters; but no setting and no kernel parameter. */

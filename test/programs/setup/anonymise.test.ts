@@ -140,6 +140,14 @@ test("in texts without names only known words and addresses are replaced", () =>
   assert.ok(!shown.includes("8.8.4.4"));
 });
 
+test("MAC addresses in names of interfaces and numbers of bridges are replaced", () => {
+  const shown = replaced(
+    "enx02fc000000a1: bridge_id 8000.02fc000000a1 altname enp1s0 eth0@if7 br0",
+  );
+  assert.doesNotMatch(shown, /02fc/);
+  assert.match(shown, /bridge_id 8000\.n[0-9a-f]{8} altname enp1s0/);
+});
+
 test("JSON stays JSON, in values, in keys and line by line", () => {
   const options = { drawKey: keysFrom(SEED), kept: [], words: ["box1"] };
   const value = {
