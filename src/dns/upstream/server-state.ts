@@ -101,7 +101,8 @@ export class ServerState {
   observe(rcode: number, durationMs: number): void {
     let labels = this.#durationLabels.get(rcode);
     if (labels === undefined) {
-      labels = { proxy_name: "forward", to: this.label, rcode: rcodeName(rcode) };
+      const name = rcodeName(rcode);
+      labels = Object.freeze({ proxy_name: "forward", to: this.label, rcode: name });
       this.#durationLabels.set(rcode, labels);
     }
     this.#metrics.observe("coredns_proxy_request_duration_seconds", labels, durationMs / 1000);

@@ -26,10 +26,10 @@ export class PrometheusHandler implements Handler {
 
   constructor(server: string, zone: string, metrics: Metrics) {
     this.#metrics = metrics;
-    this.#base = { server, zone, view: "" };
+    this.#base = Object.freeze({ server, zone, view: "" });
     this.#sizes = {
-      udp: { ...this.#base, proto: "udp" },
-      tcp: { ...this.#base, proto: "tcp" },
+      udp: Object.freeze({ ...this.#base, proto: "udp" }),
+      tcp: Object.freeze({ ...this.#base, proto: "tcp" }),
     };
   }
 
@@ -56,7 +56,7 @@ export class PrometheusHandler implements Handler {
       const name = typeName(query.type);
       const type = LABELLED_TYPES.has(name) ? name : "other";
       const family = version === 6 ? "2" : "1";
-      labels = { ...this.#base, proto: query.transport, family, type };
+      labels = Object.freeze({ ...this.#base, proto: query.transport, family, type });
       this.#requests.set(key, labels);
     }
     return labels;
@@ -65,7 +65,7 @@ export class PrometheusHandler implements Handler {
   #responseLabels(rcode: number): Readonly<Record<string, string>> {
     let labels = this.#responses.get(rcode);
     if (labels === undefined) {
-      labels = { ...this.#base, rcode: rcodeName(rcode), plugin: "" };
+      labels = Object.freeze({ ...this.#base, rcode: rcodeName(rcode), plugin: "" });
       this.#responses.set(rcode, labels);
     }
     return labels;
