@@ -44,7 +44,10 @@ describe("ipref doctor on a machine", { skip, concurrency: 1, timeout: 240_000 }
     await machine.must("mkdir -p /etc/ipref");
     await machine.must(`cat > /etc/ipref/ipref.toml <<'END'\n${CONFIGURATION}END`);
   });
-  after(() => namespaces.destroy());
+  after(async () => {
+    await machine?.destroy();
+    await namespaces.destroy();
+  });
 
   /** Starts a program that holds a port. */
   const hold = (script: string) => machine.start(`${NODE} -e '${script}'`, /held/);

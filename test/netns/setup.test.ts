@@ -17,7 +17,7 @@ import {
 } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 
-const why = await whyNoNamespaces(["ip", "ping"]);
+const why = await whyNoNamespaces(["ip", "ping", "script"]);
 const skip = why === undefined ? false : why.reason;
 const IPREF = join(repositoryRoot(), "dist", "src", "programs", "ipref.js");
 const SERVER = "192.0.2.53";
@@ -167,6 +167,25 @@ describe("ipref init", { skip, concurrency: 1, timeout: 240_000 }, () => {
       [gateway?.bind, gateway?.public, gateway?.["encode-net"]],
       ["::", "2001:db8:7::7", "fd00:240::/64"],
     );
+  });
+
+  it("asks at a terminal which uplink to take, and takes the best without an answer", async () => {
+    const machine = await machineIn(namespaces, "asked", [
+      ...veth("wan1", "198.51.100.7/24", ["route add default via 198.51.100.1 metric 300"]),
+      ...veth("wan2", "203.0.113.9/24", ["route add default via 203.0.113.1 metric 200"]),
+    ]);
+    const answered = async (answer: string): Promise<CommandResult> => {
+      const words = `${process.execPath} ${IPREF} init -o - --upstream ${SERVER}`;
+      // script(1) gives the program a terminal; its input comes when the question is there.
+      const input = `{ sleep 1; printf '${answer}\\r'; sleep 2; }`;
+      const line = `${input} | script -qec "${words}" /dev/null`;
+      return await namespaces.exec(machine.namespace, "sh", ["-c", line], { timeoutMs: 30_000 });
+    };
+    const second = await answered("2");
+    assert.match(second.stdout, /1\. wan2, 203\.0\.113\.9, metric 200[\s\S]*2\. wan1, 198/);
+    assert.match(second.stdout, /^bind = "198\.51\.100\.7"/m);
+    assert.match((await answered("")).stdout, /^bind = "203\.0\.113\.9"/m);
+    assert.match((await answered("7")).stdout, /Found '7', expected a number from 1 to 2/);
   });
 
   it("replaces nothing without --force, and shows the difference", async () => {

@@ -158,8 +158,44 @@ export class DoctorMachine {
     return complaints;
   }
 
+  /** Ends a server that runs in the background of the machine. */
+  async endProgram(program: string): Promise<void> {
+    const running = async () =>
+      (await this.#pids()).filter((pid) => nameOf(pid) === program.slice(0, 15));
+    for (const pid of await running()) process.kill(pid, "SIGTERM");
+    const gone = await waitFor(
+      async () => ((await running()).length === 0 ? true : undefined),
+      5000,
+    );
+    assert.ok(gone, `${program} does not end`);
+  }
+
+  /** Ends everything that fixes have left in the background. */
+  async destroy(): Promise<void> {
+    for (const pid of await this.#pids()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // Already gone.
+      }
+    }
+  }
+
+  async #pids(): Promise<number[]> {
+    const { stdout } = await run("ip", ["netns", "pids", this.namespace]);
+    return stdout.split("\n").filter(Boolean).map(Number);
+  }
+
   #enter(): string[] {
     return ["-t", String(this.#holder.pid), "-m", "-n"];
+  }
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "";
   }
 }
 

@@ -163,7 +163,7 @@ function removeFixes({ owner, text, label }: AaRecord, facts: AaFacts): (Fix | s
     "send",
   ];
   const words = lines.map(shellWord).join(" ");
-  return [`printf '%s\\n' ${words} | nsupdate -k ${shellWord(update.keyFile)}`];
+  return [`printf '%s\\n' ${words} | nsupdate -v -k ${shellWord(update.keyFile)}`];
 }
 
 /** Source of records that `ipref publish` keeps. */
