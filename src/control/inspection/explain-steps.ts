@@ -159,7 +159,8 @@ export function pathStep(
   const texts = {
     fast: "fast path: a forwarding worker takes it",
     slow: `slow path: the main thread ${isDropped ? "drops" : "takes"} it${isDropped ? "" : why}`,
-    waits: "slow path: the main thread keeps it until the store has the new mapping, and goes on then",
+    waits:
+      "slow path: the main thread keeps it until the store has the new mapping, and goes on then",
   };
   return { title: "code path", result: "note", text: texts[path], rule: "" };
 }
@@ -186,8 +187,8 @@ function successOf(trace: Trace, versions: Versions, delivered: string): Explain
   }
   const isEcho = findings.length === 0 && written.length === 0 && reply !== undefined;
   if (isEcho && delivered === "") {
-    const text = `answered by the gateway itself: ${describeTunnel(reply.packet, versions.tunnelVersion)}`;
-    return { kind: "answered", text };
+    const answer = describeTunnel(reply.packet, versions.tunnelVersion);
+    return { kind: "answered", text: `answered by the gateway itself: ${answer}` };
   }
   return { kind: "delivered", text: delivered };
 }

@@ -8,7 +8,6 @@ import {
   formatIp,
   type IpAddress,
   isUnspecified,
-  prefixContains,
   sameAddress,
   zeroAddress,
 } from "../../base/ip.js";
@@ -20,6 +19,7 @@ import { parseIpv6 } from "../../wire/ipv6.js";
 import { parseTunnelPacket } from "../../wire/tunnel-packet.js";
 import { type ControlHandler, jsonReply, refusal } from "./api.js";
 import { describeNative, describeTunnel } from "./explain-describe.js";
+import { FlowEnds } from "./explain-ends.js";
 import {
   layer4Length,
   nativePacketOf,
@@ -83,10 +83,12 @@ export class Explanation {
   readonly #parts: TraceParts;
   readonly #findings: PreviewFinding[] = [];
   readonly #preview: MapperPreview;
+  readonly #ends: FlowEnds;
 
   constructor(parts: TraceParts) {
     this.#parts = parts;
     this.#preview = startPreview(parts, this.#findings);
+    this.#ends = new FlowEnds(parts, this.#preview);
   }
 
   /** A packet as it is. */
@@ -102,77 +104,14 @@ export class Explanation {
   flow(question: ExplainFlow): ExplainReport {
     const source = readEnd("source", question.source);
     const destination = readEnd("destination", question.destination);
-    const remote = this.#remoteOf(source);
+    const remote = this.#ends.remoteOf(source);
     if (remote !== undefined) return this.#flowIn(question, remote, destination);
-    const from = this.#localOf(source);
-    const target = this.#targetOf(destination);
+    const from = this.#ends.localOf(source);
+    const target = this.#ends.targetOf(destination);
     if (target.isDirect) return this.#direct(question, from, target.address);
-    this.#checkVersion("source", from);
-    this.#checkVersion("destination", target.address);
+    this.#ends.checkVersion("source", from);
+    this.#ends.checkVersion("destination", target.address);
     return this.#outbound(nativePacketOf(question, from, target.address), question);
-  }
-
-  // ---- the ends of a flow ------------------------------------------------------------------
-
-  /** The remote host that an end names, if it names one. */
-  #remoteOf(end: End): IprefAddress | undefined {
-    if (end.kind === "ipref") return this.#isOwn(end.ipref) ? undefined : end.ipref;
-    const { encodeNet } = this.#parts.settings;
-    if (!prefixContains(encodeNet, end.address) || this.#isGatewayHost(end.address)) {
-      return undefined;
-    }
-    const found = this.#preview.theirsToIpref(end.address);
-    if (found.status === "found") return found.value;
-    throw new QuestionRefused(
-      `No remote host has the encoded address ${formatIp(end.address)}; ipref maps lists them`,
-    );
-  }
-
-  #localOf(end: End): IpAddress {
-    if (end.kind === "native") return end.address;
-    const { settings } = this.#parts;
-    if (end.ipref.reference === settings.gatewayReference) return this.#ownEncoded();
-    const found = this.#preview.iprefToOurs(end.ipref);
-    if (found.status === "found") return found.value;
-    throw new QuestionRefused(
-      `No local host has the reference of ${formatIprefAddress(end.ipref)}`,
-    );
-  }
-
-  /** Where a local host sends to; `isDirect`: past the gateway. */
-  #targetOf(end: End): { address: IpAddress; isDirect: boolean } {
-    if (end.kind === "native") {
-      const { encodeNet } = this.#parts.settings;
-      const isEncoded = prefixContains(encodeNet, end.address);
-      return { address: end.address, isDirect: !isEncoded };
-    }
-    if (this.#isOwn(end.ipref)) return { address: this.#localOf(end), isDirect: true };
-    const found = this.#preview.forResolver(end.ipref);
-    if (found.status === "found") return { address: found.value, isDirect: false };
-    throw new QuestionRefused(
-      `${formatIprefAddress(end.ipref)} cannot be a remote host: its context is no unicast ` +
-        "address, or its reference is 0",
-    );
-  }
-
-  #isOwn({ context }: IprefAddress): boolean {
-    return sameAddress(context, this.#parts.settings.publicAddress);
-  }
-
-  #isGatewayHost(address: IpAddress): boolean {
-    return sameAddress(address, this.#ownEncoded());
-  }
-
-  #ownEncoded(): IpAddress {
-    return this.#parts.desk.ownEncoded;
-  }
-
-  #checkVersion(name: string, { version }: IpAddress): void {
-    const { localVersion } = this.#parts.settings;
-    if (version === localVersion) return;
-    throw new QuestionRefused(
-      `The ${name} is an IPv${version} address; the local network of this gateway is IPv${localVersion}`,
-    );
   }
 
   // ---- local network to tunnel -------------------------------------------------------------
@@ -260,34 +199,12 @@ export class Explanation {
 
   #flowIn(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
     const { settings } = this.#parts;
-    this.#checkTunnelVersion(source.context);
-    const target = this.#referenceOf(destination, source);
+    this.#ends.checkTunnelVersion(source.context);
+    const target = this.#ends.referenceOf(destination, source);
     if (target === undefined) return this.#unreachable(flow, source, destination);
     const packet = tunnelPacketOf(flow, source, target, settings.localVersion);
     const from = { address: source.context, port: this.#portOf(source.context) };
     return this.#inbound(packet, from, flow);
-  }
-
-  #checkTunnelVersion({ version }: IpAddress): void {
-    const { tunnelVersion } = this.#parts.settings;
-    if (version === tunnelVersion) return;
-    throw new QuestionRefused(
-      `The remote gateway has an IPv${version} address; the tunnel of this gateway is IPv${tunnelVersion}`,
-    );
-  }
-
-  /** By which IPREF address a remote host reaches one of ours; undefined when by none. */
-  #referenceOf(end: End, source: IprefAddress): IprefAddress | undefined {
-    if (end.kind === "ipref") return end.ipref;
-    const { settings } = this.#parts;
-    if (this.#isGatewayHost(end.address)) {
-      return { context: settings.publicAddress, reference: settings.gatewayReference };
-    }
-    this.#checkVersion("destination", end.address);
-    const peer = this.#preview.iprefToTheirs(source, false);
-    const encoded = peer.status === "found" ? peer.value : undefined;
-    const found = this.#preview.oursToIpref(end.address, false, encoded);
-    return found.status === "found" ? found.value : undefined;
   }
 
   #inbound(
@@ -302,7 +219,7 @@ export class Explanation {
     const text = `${describeTunnel(packet, tunnelVersion)}, ${origin}`;
     const steps = [this.#packetStep("datagram", text, trace, "tunnel 7.2, 3.3")];
     if (desk.wouldProbe(from.address, from.port)) {
-      const probe = `port ${from.port} is new: the gateway asks the remote gateway to prove it first`;
+      const probe = `port ${from.port} is new: the gateway asks its owner to prove it first`;
       steps.push({ title: "remote gateway", result: "note", text: probe, rule: "tunnel 7.3" });
     }
     const [before, after] = this.#mssIn(trace, flow);
@@ -345,7 +262,7 @@ export class Explanation {
   #unreachable(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
     const drop = explainDrop("tunnel-reference-unknown");
     const host = destination.kind === "native" ? formatIp(destination.address) : "the local host";
-    const text = `${host} has no reference: no remote host can name it, and no such packet can be sent`;
+    const text = `${host} has no reference: no remote host can name it or send to it`;
     return {
       direction: "inbound",
       packet: `(${formatIprefAddress(source)}) -> ${host}`,
@@ -372,7 +289,7 @@ export class Explanation {
     const end = readEnd("origin", from);
     if (end.kind !== "native")
       throw new QuestionRefused("The origin is an address without reference");
-    this.#checkTunnelVersion(end.address);
+    this.#ends.checkTunnelVersion(end.address);
     return end.address;
   }
 
