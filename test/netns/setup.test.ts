@@ -185,6 +185,7 @@ describe("ipref init", { skip, concurrency: 1, timeout: 240_000 }, () => {
     assert.match(second.stdout, /1\. wan2, 203\.0\.113\.9, metric 200[\s\S]*2\. wan1, 198/);
     assert.match(second.stdout, /^bind = "198\.51\.100\.7"/m);
     assert.match((await answered("")).stdout, /^bind = "203\.0\.113\.9"/m);
+    assert.match((await answered("\\004")).stdout, /No answer; --uplink INTERFACE or --yes/);
     assert.match((await answered("7")).stdout, /Found '7', expected a number from 1 to 2/);
   });
 

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline/promises";
 import { pathToFileURL } from "node:url";
 import { type Command, Option } from "commander";
 import { formatIp, formatPrefix } from "../../base/ip.js";
+import { printable } from "../../base/printable.js";
 import { flagComplaints, readConfiguration } from "../../control/config/read.js";
 import { newCommand, parseArguments, RUN_FOLDER } from "../command-line.js";
 import { repositoryRoot } from "../demo/gateway-process.js";
@@ -121,11 +122,16 @@ async function askForUplink(facts: MachineFacts, wishes: Wishes): Promise<Wishes
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     process.stderr.write(`Several interfaces lead to the Internet:\n${lines.join("")}`);
-    const answer = await terminal.question(`Which one for the tunnel? [1-${routes.length}, 1] `);
+    const closed = new Promise<never>((_, reject) => {
+      const message = "No answer; --uplink INTERFACE or --yes answers the question";
+      terminal.once("close", () => reject(new CannotChoose(message, true)));
+    });
+    const question = terminal.question(`Which one for the tunnel? [1-${routes.length}, 1] `);
+    const answer = await Promise.race([question, closed]);
     const route = routes[answer.trim() === "" ? 0 : Number(answer) - 1];
     if (route === undefined) {
       throw new CannotChoose(
-        `Found '${answer}', expected a number from 1 to ${routes.length}`,
+        `Found '${printable(answer)}', expected a number from 1 to ${routes.length}`,
         true,
       );
     }
