@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -250,18 +250,40 @@ test("without a terminal, a gateway or a sensible interval there is a clear answ
 const SCRIPT = "/usr/bin/script";
 const needsScript = { skip: !existsSync(SCRIPT) && `${SCRIPT} is not installed` };
 
+interface TerminalOptions {
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Shell commands that run beside the program, in its terminal. */
+  readonly beside?: string;
+  readonly pidFile?: string;
+}
+
 /** Starts the program in a terminal of 80 x 24 and waits for its second frame. */
-async function startInTerminal(run: string, environment: NodeJS.ProcessEnv = {}) {
-  const top = `"${process.execPath}" "${IPREF}" top --interval 0.2 --run "${run}"`;
-  const command = `stty cols 80 rows 24; ${top}`;
-  const program = start(SCRIPT, ["-qefc", command, "/dev/null"], environment);
+async function startInTerminal(run: string, options: TerminalOptions = {}) {
+  const { environment = {}, beside, pidFile = "/dev/null" } = options;
+  const top = `exec "${process.execPath}" "${IPREF}" top --interval 0.2 --run "${run}"`;
+  const other = beside === undefined ? "" : `(${beside}) < /dev/tty & `;
+  const command = `stty cols 80 rows 24; ${other}echo $$ > "${pidFile}"; ${top}`;
+  const program = start(SCRIPT, ["-qefc", command, "/dev/null"], {
+    SHELL: "/bin/sh",
+    ...environment,
+  });
+  await waitForFrames(program, 2);
+  return program;
+}
+
+type Started = ReturnType<typeof start>;
+
+const framesOf = (program: Started): string[] => program.output().split("\u001b[H").slice(1);
+
+async function waitForFrames(program: Started, count: number): Promise<void> {
   const deadline = Date.now() + 15_000;
-  while (program.output().split("\u001b[H").length < 3) {
+  while (framesOf(program).length < count) {
     assert.ok(Date.now() < deadline, JSON.stringify(program.output() + program.errors()));
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return program;
 }
+
+const LEFT = "\u001b[?25h\u001b[?1049l";
 
 for (const [name, key] of [
   ["q", "q"],
@@ -277,7 +299,7 @@ for (const [name, key] of [
         assert.equal(await program.ended, 0, program.output());
         const text = program.output();
         assert.ok(text.includes("\u001b[?1049h\u001b[?25l"));
-        assert.ok(text.trimEnd().endsWith("\u001b[?25h\u001b[?1049l"), JSON.stringify(text));
+        assert.ok(text.trimEnd().endsWith(LEFT), JSON.stringify(text));
         const [, frame = ""] = text.split("\u001b[H");
         assert.equal(frame.split("\r\n").length, 14);
         assert.ok(frame.includes("\u001b[7mREMOTE GATEWAY"), "headings stand out");
@@ -288,9 +310,68 @@ for (const [name, key] of [
 
 test("NO_COLOR leaves the colours out", needsScript, async () => {
   await withGateway("no-colour", async (run) => {
-    const program = await startInTerminal(run, { NO_COLOR: "1" });
+    const program = await startInTerminal(run, { environment: { NO_COLOR: "1" } });
     assert.doesNotMatch(program.output(), /\[[0-9]*m/);
     program.child.stdin.write("q");
     assert.equal(await program.ended, 0);
   });
 });
+
+test("a terminal that becomes smaller gets frames that fit", needsScript, async () => {
+  await withGateway("resize", async (run) => {
+    const beside = "sleep 1; stty cols 40 rows 9";
+    const program = await startInTerminal(run, { beside, environment: { NO_COLOR: "1" } });
+    const isSmall = (frame: string): boolean => frame.split("\u001b")[0]!.trimEnd().endsWith("…");
+    const deadline = Date.now() + 15_000;
+    while (!framesOf(program).some(isSmall)) {
+      assert.ok(Date.now() < deadline, JSON.stringify(program.output()));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    program.child.stdin.write("q");
+    assert.equal(await program.ended, 0);
+    const small = framesOf(program).filter(isSmall);
+    // The terminal's driver may add a carriage return of its own.
+    const text = small[0]!.split("\u001b[J")[0]!.replaceAll("\u001b[K", "");
+    const lines = text.split("\n").map((line) => line.trimEnd());
+    assert.equal(lines.length, 9);
+    assert.ok(
+      lines.every((line) => textWidth(line) <= 40),
+      JSON.stringify(lines),
+    );
+    assert.equal(lines.at(-1), "q or Ctrl-C: end");
+  });
+});
+
+test("SIGTERM ends it as well, and the terminal gets back what it had", needsScript, async () => {
+  await withGateway("sigterm", async (run) => {
+    const pidFile = join(folder, "top.pid");
+    const program = await startInTerminal(run, { pidFile });
+    process.kill(Number(readFileSync(pidFile, "utf8")), "SIGTERM");
+    assert.equal(await program.ended, 0, program.output());
+    assert.ok(program.output().trimEnd().endsWith(LEFT));
+  });
+});
+
+test(
+  "when the gateway goes the last frame stays, with the reason, and it is asked again",
+  needsScript,
+  async () => {
+    let program: Started | undefined;
+    await withGateway("gone", async (run) => {
+      program = await startInTerminal(run, { environment: { NO_COLOR: "1" } });
+    });
+    const deadline = Date.now() + 15_000;
+    while (!/Nothing answers at/.test(framesOf(program!).at(-1)!)) {
+      assert.ok(Date.now() < deadline, JSON.stringify(program!.output()));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.match(framesOf(program!).at(-1)!, /^198\.51\.100\.7/);
+    await withGateway("gone", async () => {
+      const before = framesOf(program!).length;
+      await waitForFrames(program!, before + 3);
+      assert.doesNotMatch(framesOf(program!).at(-1)!, /Nothing answers/);
+      program!.child.stdin.write("q");
+      assert.equal(await program!.ended, 0);
+    });
+  },
+);
