@@ -36,7 +36,7 @@ interface Result {
 }
 
 /** A gateway with `pairs` hosts and as many remote hosts behind one remote gateway. */
-class BenchWorld {
+export class BenchWorld {
   readonly bytes: Uint8Array;
   readonly #local: IpVersion;
   readonly #tunnel: IpVersion;
@@ -150,24 +150,38 @@ class BenchWorld {
     return this.#local === 4 ? 20 : 40;
   }
 
-  /** A batch of packet slots, and a function that translates it as the worker's loop does. */
-  translator(role: "egress" | "ingress", kernel: KernelName): { batch: PacketBatch; run: Run } {
-    const lane = this.#plan.lanes[0]!;
+  /** A worker's view of the memory, and the settings of its fast path. */
+  worker(role: "egress" | "ingress", kernel: KernelName) {
+    const plan = this.#plan;
+    const lane = plan.lanes[0]!;
     const base = role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset;
-    const slab = slabLayout(base);
-    const { localVersion, tunnelVersion } = this.#plan.options;
+    const { localVersion, tunnelVersion } = plan.options;
     const { module } = chooseKernel(kernel);
     const parts = module && { module, memory: this.#memory };
     const make = (table: AddressTableReader) => makeKernel(table, parts);
-    const memory = new FastPathMemory(this.#buffer, this.#plan, base, make);
+    const memory = new FastPathMemory(this.#buffer, plan, base, make);
     memory.refresh();
     const carries = { carriesTcp: true, carriesUdp: true, carriesIcmp: true };
     const settings = { localVersion, tunnelVersion, decrementTtl: false, ...carries };
-    const batch = new PacketBatch();
+    return { memory, settings, plan, slab: slabLayout(base) };
+  }
+
+  /** Puts a packet into each of the batch's slots. */
+  fillBatch(batch: PacketBatch, role: "egress" | "ingress"): void {
+    const lane = this.#plan.lanes[0]!;
+    const slab = slabLayout(role === "egress" ? lane.egressSlabOffset : lane.ingressSlabOffset);
     const headerBytes = role === "egress" ? this.nativeHeaderBytes : this.tunnelHeaderBytes;
+    batch.count = 0;
     for (let slot = 0; slot < BATCH_PACKETS_MAX; slot++) {
       batch.addLocal(slotPacketOffset(slab, slot), headerBytes + LAYER4_BYTES);
     }
+  }
+
+  /** A batch of packet slots, and a function that translates it as the worker's loop does. */
+  translator(role: "egress" | "ingress", kernel: KernelName): { batch: PacketBatch; run: Run } {
+    const { memory, settings, slab } = this.worker(role, kernel);
+    const batch = new PacketBatch();
+    this.fillBatch(batch, role);
     if (role === "egress") {
       const fast = new FastEgress(memory, settings);
       return { batch, run: () => egressCount(fast, batch) };

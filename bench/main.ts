@@ -26,7 +26,15 @@ export interface Bench {
   run(options: BenchOptions): Promise<object>;
 }
 
-const NAMES = ["dns", "forward", "forward-floods", "forward-matrix", "kernel", "mapper"] as const;
+const NAMES = [
+  "capture",
+  "dns",
+  "forward",
+  "forward-floods",
+  "forward-matrix",
+  "kernel",
+  "mapper",
+] as const;
 /** Take many minutes: run only when they are named. */
 const LONG: readonly string[] = ["forward-floods", "forward-matrix"];
 const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] [--json] [--quick] [--runs N] [--scrape]`;
