@@ -262,7 +262,10 @@ export class AgentLab {
     this.servers = new Map(Object.entries(options.servers ?? {}));
     const line = (level: string) => (text: string) => void this.lines.push(`${level} ${text}`);
     this.world = {
-      clock: { monotonicMs: () => this.time.nowMs, unixSeconds: () => 1_750_000_000 },
+      clock: {
+        monotonicMs: () => this.time.nowMs,
+        unixSeconds: () => 1_750_000_000 + Math.floor(this.time.nowMs / 1000),
+      },
       timers: this.time.timers,
       random: seededRandom(options.seed ?? 7),
       log: { info: line("I"), warning: line("W"), error: line("E"), debug: line("D") },

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { SourceStatus } from "../../src/agent/agent.js";
 import { parseIp } from "../../src/base/ip.js";
 import { FLAG_QR, RCODE_REFUSED, TYPE_SOA } from "../../src/wire/dns/numbers.js";
 import {
@@ -35,9 +36,12 @@ test("a published host reaches the mapper half a second after the first poll", a
   assert.deepEqual(lab.records(), []);
   await lab.run(0.5);
   assert.deepEqual(lab.records(), [WWW_LINE]);
-  assert.deepEqual(lab.agent.status(), [
-    { name: "lan:example.com", hostCount: 1, isComplete: true },
-  ]);
+  const [{ name, hostCount, isComplete, places }] = lab.agent.status() as [SourceStatus];
+  assert.deepEqual([name, hostCount, isComplete], ["lan:example.com", 1, true]);
+  assert.deepEqual(
+    places.map(({ label, serial, failure }) => [label, serial, failure]),
+    [["192.0.2.53:53", 1, undefined]],
+  );
 });
 
 test("an equal serial is not transferred again, a newer one is", async () => {
