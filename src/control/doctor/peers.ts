@@ -70,6 +70,8 @@ export interface PeerFacts {
   /** Seconds since the last packet from it; undefined when none came. */
   readonly lastSeenSeconds: number | undefined;
   readonly command: string;
+  /** " --run DIR", or nothing. */
+  readonly runOption: string;
 }
 
 /** Does a remote gateway answer? */

@@ -17,6 +17,7 @@ import {
 } from "../../control/doctor/network.js";
 import { type GatewaySettings, parseGatewayFlags } from "../../control/gateway-flags.js";
 import type { PeerEntry } from "../../control/inspection/peers.js";
+import { RUN_FOLDER } from "../command-line.js";
 import { answerLines, askPart, type PartAnswer, type PartName, tryPart } from "../inspect/ask.js";
 import { isRunning, readState } from "../up-machine.js";
 import { pathsOf, planOf } from "../up-plan.js";
@@ -105,6 +106,12 @@ export class DoctorContext {
   /** " --config FILE" for commands that are to find the same configuration. */
   get configurationOption(): string {
     return this.request.isFileGiven ? ` --config ${shellWord(this.request.file)}` : "";
+  }
+
+  /** " --run DIR" for commands that ask this very system. */
+  get runOption(): string {
+    const { run } = this.configuration.files;
+    return run === RUN_FOLDER ? "" : ` --run ${shellWord(run)}`;
   }
 
   /** Interfaces; none without ip(8). */

@@ -136,6 +136,7 @@ async function peers(context: DoctorContext): Promise<Finding[]> {
             : { kind: "silent" },
       lastSeenSeconds,
       command: context.command,
+      runOption: context.runOption,
     });
   });
 }
