@@ -37,7 +37,8 @@ const NAMES = [
 ] as const;
 /** Take many minutes: run only when they are named. */
 const LONG: readonly string[] = ["forward-floods", "forward-matrix"];
-const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] [--json] [--quick] [--runs N] [--scrape]`;
+const FLAGS = "[--json] [--quick] [--runs N] [--scrape]";
+const USAGE = `Usage: npm run bench -- [${NAMES.join("|")}] ${FLAGS}`;
 
 /** Machine the figures belong to. */
 function machine(): object {

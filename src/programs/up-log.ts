@@ -1,7 +1,7 @@
 /**
  * The log of `ipref up`: its own lines and those of its parts, in one form. On a terminal the lines
- * of the parts are shown as the parts write them; for programs and the journal the parts write JSON,
- * which is read here and written again with the name of the part.
+ * of the parts are shown as the parts write them; for programs and the journal the parts write
+ * JSON, which is read here and written again with the name of the part.
  */
 
 import type { EventId } from "../base/event.js";

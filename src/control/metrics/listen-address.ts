@@ -1,4 +1,6 @@
-/** Where a port for monitoring listens: `ADDRESS:PORT`, `[ADDRESS]:PORT`, `localhost:PORT`, `:PORT`. */
+/**
+ * Where a port for monitoring listens: `ADDRESS:PORT`, `[ADDRESS]:PORT`, `localhost:PORT`, `:PORT`.
+ */
 
 import { formatIp, type IpAddress, isLoopback, parseIp } from "../../base/ip.js";
 

@@ -1,6 +1,6 @@
 /**
  * Counters, gauges and histograms of one process in the text format of Prometheus (exposition
- * format 0.0.4). Every metric is declared in declarations.ts; the number of label sets of one metric
+ * format 0.0.4). Every metric is declared in declarations.ts; the number of label sets of a metric
  * is bounded. Main thread.
  *
  * It is small on purpose. The DNS server counts five metrics in every query. prom-client makes a

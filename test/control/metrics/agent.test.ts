@@ -28,7 +28,7 @@ function makeLab(server: ZoneServer) {
 
 const SUCCESS = `ipref_agent_source_last_success_timestamp_seconds{${SOURCE}}`;
 
-test("a source shows when it was confirmed, its serial, its records and its deliveries", async () => {
+test("a source shows when it was confirmed, its serial, records and deliveries", async () => {
   const { lab, registry, value } = makeLab(new ZoneServer(7, [WWW]));
   assert.equal(value(SUCCESS), 0, "never yet");
   assert.equal(value("ipref_agent_mapper_connected"), 0);
