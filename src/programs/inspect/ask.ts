@@ -8,7 +8,16 @@ import {
   ControlUnavailable,
   callControl,
 } from "../../platform/control-client.js";
-import { EXIT_NO_PERMISSION, EXIT_NOT_RUNNING, EXIT_USAGE } from "../exit-status.js";
+import {
+  EXIT_NO_PERMISSION,
+  EXIT_NOT_RUNNING,
+  EXIT_UNAVAILABLE,
+  EXIT_USAGE,
+} from "../exit-status.js";
+import { printable } from "./text-table.js";
+
+/** RFC 9110 15.5.1. */
+const BAD_REQUEST = 400;
 
 /** Parts with a control socket, in the order in which they are shown. */
 export const PART_NAMES = ["gateway", "resolver", "agent", "up"] as const;
@@ -23,6 +32,13 @@ export function controlPath(runFolder: string, part: PartName): string {
 /** A question that the part refuses; the message is its sentence. */
 export class QuestionRefused extends Error {
   override readonly name = "QuestionRefused";
+  /** 2 when the question is at fault, 69 when it cannot be answered now. */
+  readonly exitStatus: number;
+
+  constructor(message: string, httpStatus: number) {
+    super(message);
+    this.exitStatus = httpStatus === BAD_REQUEST ? EXIT_USAGE : EXIT_UNAVAILABLE;
+  }
 }
 
 /** Asks; throws ControlUnavailable or QuestionRefused. */
@@ -34,7 +50,7 @@ export async function askPart(
   const answer = await callControl(controlPath(runFolder, part), call);
   if (answer.status < 400) return answer;
   const { error, fix } = (await answer.json()) as Refusal;
-  throw new QuestionRefused(fix === "" ? error : `${error}; ${fix}`);
+  throw new QuestionRefused(fix === "" ? error : `${error}; ${fix}`, answer.status);
 }
 
 /** What a part says to a question, or why it says nothing. */
@@ -65,15 +81,10 @@ function stateOf(error: Error): "not-running" | "denied" | "failed" {
 
 /** Tells on standard error why a command got no answer; its exit status. */
 export function complainUnavailable(error: unknown): number {
-  if (error instanceof ControlUnavailable) {
-    process.stderr.write(`${error.message}\n`);
-    return error.exitStatus;
-  }
-  if (error instanceof QuestionRefused) {
-    process.stderr.write(`${error.message}\n`);
-    return EXIT_USAGE;
-  }
-  throw error;
+  const isKnown = error instanceof ControlUnavailable || error instanceof QuestionRefused;
+  if (!isKnown) throw error;
+  process.stderr.write(`${printable(error.message)}\n`);
+  return error.exitStatus;
 }
 
 /** The lines of an answer of JSON lines, as they arrive. */

@@ -29,8 +29,8 @@ const MEANING_WIDTH = 90;
 /** How to start a part that does not run. */
 const START: Readonly<Record<PartName, string>> = {
   gateway: "start it with: sudo ipref up",
-  resolver: "ipref up starts it unless resolver.enabled is false; alone: ipref-coredns",
-  agent: "ipref up starts it; alone: ipref-dns-agent",
+  resolver: "ipref up starts it; alone: ipref-coredns, which answers here with -control",
+  agent: "ipref up starts it; alone: ipref-dns-agent, which answers here with -control",
   up: "the parts run by themselves, or nothing runs; start all with: sudo ipref up",
 };
 

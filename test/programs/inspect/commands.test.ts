@@ -151,6 +151,16 @@ test("what the gateway refuses about a filter is told, with 2", async () => {
     assert.equal(status, 2);
     assert.match(stderr, /found address x, expected y/);
   });
+  const busy = { "GET /maps": () => refusal(503, "Too many questions", "ask again later") };
+  await withSystem({ gateway: busy }, async (run) => {
+    const { status, stderr } = await ipref(["maps", "--run", run]);
+    assert.deepEqual([status, stderr], [69, "Too many questions; ask again later\n"]);
+  });
+  await withSystem({ gateway: {} }, async (run) => {
+    const { status, stderr } = await ipref(["peers", "--run", run]);
+    assert.equal(status, 69);
+    assert.match(stderr, /There is no GET \/peers here/);
+  });
 });
 
 test("filters reach the gateway as they were given", async () => {
