@@ -81,13 +81,18 @@ test("long headers and long bodies are not read", async () => {
   endpoint.close();
 });
 
-test("a caller that never finishes its request is cut off", { timeout: 30_000 }, async () => {
+test("callers that stop or trickle their requests are cut off", { timeout: 30_000 }, async () => {
   const endpoint = await open();
-  const slow = connect(endpoint.port, "127.0.0.1");
+  const head = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Sl";
   const startMs = performance.now();
-  slow.write("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Sl");
-  await closing(slow);
-  assert.ok(performance.now() - startMs < 10_500, "within the time for a request");
+  const [silent, slow] = [0, 1].map(() => connect(endpoint.port, "127.0.0.1"));
+  for (const socket of [silent!, slow!]) socket.write(head);
+  const trickle = setInterval(() => slow!.write("o"), 1000);
+  await closing(silent!);
+  assert.ok(performance.now() - startMs < 7000, "silence");
+  await closing(slow!);
+  clearInterval(trickle);
+  assert.ok(performance.now() - startMs < 17_000, "a trickle");
   endpoint.close();
 });
 
