@@ -96,7 +96,7 @@ class FastTrial {
     this.#realPeers = new PeerTableReader(memory, plan.peersOffset, plan.options.peersMax);
     const small = { recordsMax: RECORDS_MAX, peersMax: 1, lanes: 1, ringBytes: RING_BYTES };
     this.#plan = planArena({ ...plan.options, ...small });
-    this.#memory = new SharedArrayBuffer(this.#plan.totalBytes);
+    this.#memory = emptyMemory(this.#plan);
     this.#bytes = new Uint8Array(this.#memory);
     this.#table = new AddressTableWriter(
       this.#memory,
@@ -274,6 +274,16 @@ class FastTrial {
     const start = record + RECORD_LOCAL;
     return new Uint8Array(this.#source.memory).slice(start, start + length);
   }
+}
+
+/** Memory of the last trial, to be used again: it is ten megabytes. */
+let spare: SharedArrayBuffer | undefined;
+
+/** Memory for a plan, empty as far as anything is read before it is written: up to the slabs. */
+function emptyMemory(plan: ArenaPlan): SharedArrayBuffer {
+  if (spare?.byteLength !== plan.totalBytes) spare = new SharedArrayBuffer(plan.totalBytes);
+  else new Uint8Array(spare, 0, plan.lanes[0]!.egressSlabOffset).fill(0);
+  return spare;
 }
 
 function fillLocal(batch: PacketBatch, offset: number, packet: Uint8Array): void {
