@@ -134,14 +134,18 @@ async function* mapLines(
   }
 }
 
+/** No spreading here: with a million mappings it takes most of the time. */
 function entryOf(mapping: FoundMapping): MappingEntry {
-  const { kind, state, owner, isPrimary, idleSeconds, context } = mapping;
+  const { context } = mapping;
   return {
-    ...{ kind, state },
+    kind: mapping.kind,
+    state: mapping.state,
     address: formatIp(mapping.address),
     context: isUnspecified(context) ? null : formatIp(context),
     reference: formatReference(mapping.reference),
-    ...{ owner, isPrimary, idleSeconds },
+    owner: mapping.owner,
+    isPrimary: mapping.isPrimary,
+    idleSeconds: mapping.idleSeconds,
     expiresSeconds: mapping.remainingSeconds ?? null,
   };
 }
