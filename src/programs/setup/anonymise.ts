@@ -9,6 +9,7 @@ import {
   formatIp,
   type IpAddress,
   type IpPrefix,
+  isUnspecified,
   parseIp,
   prefixOf,
 } from "../../base/ip.js";
@@ -52,13 +53,19 @@ export interface AnonymisedCounts {
 const IPV6_COLONS_MAX = 8;
 
 const MAC = "(?<mac>(?<![0-9a-f:])[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?![0-9a-f:]))";
-const COLONS =
-  "(?<colons>(?<![0-9a-z_])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}(?:(?<=:)[0-9]{1,3}(?:\\.[0-9]{1,3}){3})?(?![0-9a-z_]))";
-const USER = "(?<user>[a-z0-9_][a-z0-9_.+-]*(?=@[a-z0-9]))";
+/** Behind a letter or three numbers with dots nothing begins that has colons. */
+const BEFORE_COLONS = "(?<![0-9a-z_]|(?:[0-9]{1,3}\\.){3})";
+const GROUP = "[0-9a-f]{0,4}";
+const MIXED = `${GROUP}(?::${GROUP})*:[0-9]{1,3}(?:\\.[0-9]{1,3}){3}`;
+const COLONS = `(?<colons>${BEFORE_COLONS}(?:${MIXED}|${GROUP}(?::${GROUP}){2,})(?![0-9a-z_]))`;
+const ADDRESS = new RegExp(`${MAC}|${COLONS}`, "gi");
+const USER = "(?<user>[a-z0-9_][a-z0-9_.+-]*(?=@(?:[[a-z0-9]|$)))";
 const WORD = "(?<word>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)";
-const TOKEN = new RegExp(`${MAC}|${COLONS}|${USER}|${WORD}`, "gi");
-/** Four numbers with dots. */
-const QUAD = /((?<![0-9]|[0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9]))/;
+const TOKEN = new RegExp(`${USER}|${WORD}`, "gi");
+/** Numbers with dots: an IPv4 address, and perhaps a port behind another dot, as in tcpdump. */
+const NUMBERS = /([0-9]+(?:\.[0-9]+){3,})/;
+const IPV4_LABELS = 4;
+const IPV4_MAPPED = /^(::ffff:)([0-9.]+)$/i;
 /** An escaped character, as in JSON within a log line: its letter is no part of the next word. */
 const ESCAPE = /(\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|[nrtbf"\\/]))/i;
 const REVERSE = /^([0-9a-f.]+)\.(in-addr|ip6)\.arpa$/i;
@@ -160,15 +167,29 @@ class Replacer {
       .join("");
   }
 
+  /** Addresses with colons first: a word may end where one begins. */
   #part(text: string, hasNames: boolean): string {
-    return text.replace(TOKEN, (token: string, ...rest: unknown[]) => {
-      const groups = rest.at(-1) as Readonly<Record<string, string | undefined>>;
+    let [result, last] = ["", 0];
+    for (const match of text.matchAll(ADDRESS)) {
+      const [token] = match;
+      const end = match.index + token.length;
+      result += this.#words(text.slice(last, match.index), hasNames);
+      result +=
+        match.groups?.mac === undefined
+          ? this.#colons(token, bitsBehind(text, end), hasNames)
+          : this.#mac(token);
+      last = end;
+    }
+    return result + this.#words(text.slice(last), hasNames);
+  }
+
+  #words(text: string, hasNames: boolean): string {
+    return text.replace(TOKEN, (token: string, user: string | undefined, ...rest: unknown[]) => {
       const end = (rest.at(-3) as number) + token.length;
-      if (groups.mac !== undefined) return this.#mac(token);
-      if (groups.colons !== undefined) return this.#colons(token, bitsBehind(text, end));
-      if (groups.user !== undefined && !QUAD.test(token))
-        return hasNames ? this.#names.label(token) : this.#word(token, false);
-      return this.#word(token, hasNames, bitsBehind(text, end));
+      if (user === undefined || NUMBERS.test(token)) {
+        return this.#word(token, hasNames, bitsBehind(text, end));
+      }
+      return hasNames ? this.#names.label(token) : this.#word(token, false);
     });
   }
 
@@ -179,40 +200,59 @@ class Replacer {
     return REMOVED_MAC;
   }
 
-  /** The longest part between colons that is an IPv6 address; a port may stand in front. */
-  #colons(token: string, bits: number | undefined): string {
+  /** Parts between colons that are IPv6 addresses; a port or a colon may stand beside them. */
+  #colons(token: string, bits: number | undefined, hasNames: boolean): string {
+    const mapped = IPV4_MAPPED.exec(token);
+    if (mapped !== null) return mapped[1]! + this.#numbers(mapped[2]!, bits);
     const places = [...token.matchAll(/:/g)].map(({ index }) => index);
-    const starts = [0, ...places.map((place) => place + 1)];
-    for (const [index, start] of starts.entries()) {
+    let [result, last] = ["", 0];
+    for (const [index, start] of [0, ...places.map((place) => place + 1)].entries()) {
+      if (start < last) continue;
       const near = places.slice(index, index + IPV6_COLONS_MAX + 1);
-      const all = index + near.length === places.length ? [...near, token.length] : near;
-      for (const end of all.reverse()) {
-        const address = end - start > 1 ? parseIp(token.slice(start, end)) : undefined;
-        if (address?.version !== 6) continue;
-        const mapped = this.#address(address, end === token.length ? bits : undefined);
-        return token.slice(0, start) + mapped + token.slice(end);
-      }
+      const ends = index + near.length === places.length ? [...near, token.length] : near;
+      const found = addressIn(token, start, ends);
+      if (found === undefined) continue;
+      result += this.#words(token.slice(last, start), hasNames);
+      result += this.#address(found.address, found.end === token.length ? bits : undefined);
+      last = found.end;
     }
-    return token
-      .split(QUAD)
-      .map((part) => this.#quad(part) ?? part)
-      .join("");
+    return result + this.#words(token.slice(last), hasNames);
   }
 
   #word(token: string, hasNames: boolean, bits?: number): string {
     const reverse = REVERSE.exec(token);
     if (reverse !== null) return this.#reverse(reverse[1]!, reverse[2]!);
-    const parts = token.split(QUAD);
+    const parts = token.split(NUMBERS);
     if (parts.length === 1) return hasNames ? this.#names.word(token) : this.#lone(token);
+    const isAtEnd = parts.at(-1) === "";
     return parts
       .map((part, index) => {
-        const isLast = index === parts.length - 2 && parts.at(-1) === "";
-        const address = this.#quad(part, isLast ? bits : undefined);
-        if (address !== undefined || part === "") return address ?? part;
+        if (index % 2 === 1) {
+          return this.#numbers(part, isAtEnd && index === parts.length - 2 ? bits : undefined);
+        }
         const [, before, word, behind] = /^([.-]*)(.*?)([.-]*)$/s.exec(part)!;
-        return `${before}${this.#word(word!, hasNames)}${behind}`;
+        return `${before}${word === "" ? "" : this.#word(word!, hasNames)}${behind}`;
       })
       .join("");
+  }
+
+  /** The first four that are an address, and so on. */
+  #numbers(text: string, bits: number | undefined): string {
+    const labels = text.split(".");
+    const shown: string[] = [];
+    for (let index = 0; index < labels.length; ) {
+      const end = index + IPV4_LABELS;
+      const part = end <= labels.length ? labels.slice(index, end).join(".") : "";
+      // A leading zero is the end of something else, as in eth0.192.0.2.1.
+      const isAddress = labels.length === IPV4_LABELS || labels[index] !== "0";
+      const address = isAddress ? parseIp(part) : undefined;
+      if (address === undefined) shown.push(labels[index++]!);
+      else {
+        shown.push(this.#address(address, end === labels.length ? bits : undefined));
+        index = end;
+      }
+    }
+    return shown.join(".");
   }
 
   /** A word in a text whose words with dots are no names. */
@@ -223,11 +263,6 @@ class Replacer {
           .map((label) => this.#names.word(label))
           .join(".")
       : this.#names.word(token);
-  }
-
-  #quad(part: string, bits?: number): string | undefined {
-    const address = QUAD.test(part) ? parseIp(part) : undefined;
-    return address && this.#address(address, bits);
   }
 
   /** A network, its host bits zero, becomes a network. */
@@ -254,6 +289,19 @@ class Replacer {
     });
     return `${shown.reverse().join(".")}.${tree}.arpa`;
   }
+}
+
+/** The longest IPv6 address from `start` to one of `ends`; the unspecified one does not count. */
+function addressIn(
+  token: string,
+  start: number,
+  ends: readonly number[],
+): { readonly address: IpAddress; readonly end: number } | undefined {
+  for (const end of ends.toReversed()) {
+    const address = end - start > 2 ? parseIp(token.slice(start, end)) : undefined;
+    if (address?.version === 6 && !isUnspecified(address)) return { address, end };
+  }
+  return undefined;
 }
 
 /** The prefix length that follows an address, such as /24. */

@@ -32,8 +32,8 @@ import { lineDifference, shortDifference } from "./line-difference.js";
 import { type MachineFacts, machineFacts } from "./machine-facts.js";
 import { addressOn, uplinksOf } from "./machine-view.js";
 
-/** Where packages put the JSON Schema. */
-const PACKAGED_SCHEMA = "/usr/share/ipref/ipref.schema.json";
+/** The JSON Schema in a clone, and in an installation below lib/ipref. */
+const SCHEMA_PLACES = ["docs/ipref.schema.json", "../../share/ipref/ipref.schema.json"];
 const STANDARD_OUTPUT = "-";
 
 interface InitFlags {
@@ -188,8 +188,8 @@ function place(text: string, { output, isForced, isJson }: InitFlags): number | 
 
 /** The schema of this installation, for the editor. */
 function schemaPlace(): string | undefined {
-  const places = [join(repositoryRoot(), "docs", "ipref.schema.json"), PACKAGED_SCHEMA];
-  const path = places.find((each) => existsSync(each));
+  const places = SCHEMA_PLACES.map((place) => join(repositoryRoot(), place));
+  const path = places.find((place) => existsSync(place));
   return path && pathToFileURL(path).href;
 }
 

@@ -63,6 +63,7 @@ const FORMS: readonly ((address: string) => string)[] = [
   (address) => (address.includes(":") ? address.toUpperCase() : `host-${address}.lan`),
   (address) => `${address}/${address.includes(":") ? 128 : 32}`,
   (address) => `${address}@53`,
+  (address) => (address.includes(":") ? `IP6 ${address}.53 >` : `IP ${address}.1045 >`),
   (address) => `{"a":"x\\n${address}"}`,
 ];
 
@@ -73,6 +74,22 @@ test("an address is found in every form", () => {
       assert.ok(!shown.includes(address), `form ${index}: ${shown}`);
       assert.notEqual(shown, form(address).toLowerCase());
     }
+  }
+});
+
+test(`an address is found between any two marks (seed ${SEED})`, () => {
+  const random = seededRandom(SEED);
+  const marks = [...Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index))]
+    .filter((mark) => /[^A-Za-z0-9_]/.test(mark))
+    .concat(" ", "\n", "\t", "é", "“");
+  const pick = () => marks[randomBelow(random, marks.length)]!;
+  const noise = () => ["", "up", "7", "eth0", "a.b", "::", "12:34"][randomBelow(random, 7)]!;
+  const originals = ["8.8.4.4", "192.168.7.22", "2a02:8071:1:2::22", "fd5a:1:2:3:4:5:6:7"];
+  for (let trial = 0; trial < 800; trial++) {
+    const address = originals[trial % originals.length]!;
+    const text = `${noise()}${pick()}${address}${pick()}${noise()}`;
+    const shown = replaced(text);
+    assert.ok(!shown.includes(address), `${JSON.stringify(text)} ${shown}`);
   }
 });
 
@@ -265,7 +282,20 @@ test(`no original survives, equal ones stay equal, prefixes stay common (seed ${
 
 test("hostile texts take bounded time", () => {
   const started = performance.now();
-  for (const unit of [":", "1:", "a.", "1.", "a@", "-", "/", "AAAA=", "fd00::1:"]) {
+  for (const unit of [
+    ":",
+    "1:",
+    "a.",
+    "1.",
+    "999.1.1.1 ",
+    "12.",
+    "8.8.4.4.",
+    "a@",
+    "-",
+    "/",
+    "AAAA=",
+    "fd00::1:",
+  ]) {
     replaced(unit.repeat(20_000));
   }
   assert.ok(performance.now() - started < 20_000);
