@@ -37,7 +37,7 @@ export interface MachineFacts {
   readonly usesSystemdResolved: boolean;
   readonly udpSockets: readonly ListeningSocket[];
   readonly tcpSockets: readonly ListeningSocket[];
-  /** Undefined: it can be used. */
+  /** Error of opening /dev/net/tun; undefined when nothing is known against it. */
   readonly tunTrouble: string | undefined;
   /** `ipref up` runs, and what it uses is free for its next start. */
   readonly isRunning: boolean;
@@ -76,7 +76,10 @@ function tunTrouble(): string | undefined {
     closeSync(openSync(TUN_DEVICE, "r+"));
     return undefined;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? "unknown";
+    const { code } = error as NodeJS.ErrnoException;
+    // An ordinary user cannot tell; ipref up has the right to open it.
+    const isOrdinary = code === "EACCES" && process.geteuid?.() !== 0;
+    return isOrdinary ? undefined : (code ?? "unknown");
   }
 }
 
