@@ -19,6 +19,7 @@ const BPF_PROG_TYPE_SOCKET_FILTER = 1;
 /** The values of the map can be mapped into a process (since Linux 5.5). */
 const BPF_F_MMAPABLE = 1 << 10;
 const ATTRIBUTE_BYTES = 128;
+const ADVICE = "give the process CAP_BPF";
 
 // asm-generic/mman-common.h
 const PROT_READ = 1;
@@ -90,7 +91,7 @@ export function createSharedValue(lengthBytes: number): SharedValue {
   view.setUint32(12, 1, true);
   view.setUint32(16, BPF_F_MMAPABLE, true);
   const fd = libc.syscall(SYS_BPF, BPF_MAP_CREATE, address, ATTRIBUTE_BYTES);
-  if (fd < 0) throw lastRefusal("create a BPF map", "bpf");
+  if (fd < 0) throw lastRefusal("create a BPF map", "bpf", ADVICE);
   const bytes = libc.mapMemory(lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
   if (bytes !== undefined) return { fd, bytes };
   const refusal = lastRefusal("map a BPF map", "mmap");
@@ -111,7 +112,7 @@ export function loadPacketProgram(program: readonly BpfInstruction[]): number {
   const fd = libc.syscall(SYS_BPF, BPF_PROG_LOAD, address, ATTRIBUTE_BYTES);
   // The buffers stay reachable during the call.
   if (fd < 0 || code.bytes.length + license.bytes.length === 0) {
-    throw lastRefusal("load a BPF program", "bpf");
+    throw lastRefusal("load a BPF program", "bpf", ADVICE);
   }
   return fd;
 }

@@ -195,8 +195,7 @@ function openSideQueue(
     libc.close(fd);
     if (!(error instanceof SystemCallError)) throw error;
     warnings.push(
-      `Floods share the queue of ${name} with established flows: ${error.message}; ` +
-        "run with CAP_BPF",
+      `A flood can crowd out established flows in the queue of ${name}: ${error.message}`,
     );
     return undefined;
   }

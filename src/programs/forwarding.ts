@@ -42,8 +42,8 @@ interface RunningWorker {
 export interface ForwardingResources {
   /** Queues of the TUN device: an egress worker for each. */
   readonly tunFds: readonly number[];
-  /** Side queue of the TUN device, for the first egress worker; -1 where there is none. */
-  readonly sideFd: number;
+  /** Side queue of the TUN device, for the first egress worker, where there is one. */
+  readonly sideFd?: number | undefined;
   /** Sockets of the tunnel: an ingress worker for each. */
   readonly tunnelFds: readonly number[];
   /** The WebAssembly kernel and the memory of the request, unless TypeScript was chosen. */
@@ -146,7 +146,7 @@ class RunningForwarding implements Forwarding {
     resources: ForwardingResources,
   ): RunningWorker {
     const { memory, plan, settings, offloads, localMssMax } = this.#request;
-    const { tunFds, sideFd, tunnelFds, wasm } = resources;
+    const { tunFds, sideFd = -1, tunnelFds, wasm } = resources;
     const stopFd = createEventFd();
     const counters = new CounterBlock(memory, plan.countersOffset, counterWriter(lane, role));
     const worker = startForwardWorker({

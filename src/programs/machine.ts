@@ -40,8 +40,8 @@ const PACKET_BYTES_MAX = 65_535;
 interface WithDescriptors {
   /** One for each lane. */
   readonly fds: readonly number[];
-  /** Of the TUN device: its side queue, or -1. */
-  readonly sideFd?: number;
+  /** Of the TUN device: its side queue, where there is one. */
+  readonly sideFd?: number | undefined;
 }
 
 /**
@@ -70,7 +70,7 @@ export function systemMachine(reactor: Reactor, kernel: KernelChoice): Machine {
     openTunnel,
     openTun: openTunInterface,
     startForwarding(request) {
-      const { fds: tunFds, sideFd = -1 } = request.tun as TunInterface & WithDescriptors;
+      const { fds: tunFds, sideFd } = request.tun as TunInterface & WithDescriptors;
       const tunnelFds = (request.tunnel as TunnelSocket & WithDescriptors).fds;
       const { module } = kernel;
       const memory = memories.get(request.memory)!;
@@ -118,7 +118,7 @@ const openTunInterface: Machine["openTun"] = (request) => {
   const buffer = allocateMemory(headerBytes + PACKET_BYTES_MAX);
   const tun: TunInterface & WithDescriptors = {
     fds: device.queueFds,
-    sideFd: device.side?.fd ?? -1,
+    sideFd: device.side?.fd,
     known: device.side?.known,
     name: device.name,
     offloads: device.offloads,

@@ -148,6 +148,23 @@ describe("Queues of a TUN device", { skip: SKIP_WITHOUT_ROOT }, () => {
     device.close();
   });
 
+  test("Without CAP_BPF the device has no side queue, and a warning says what to do", () => {
+    const script = `
+      const { openTun } = await import("${new URL("../../src/platform/tun.js", import.meta.url)}");
+      const { parseIp } = await import("${new URL("../../src/base/ip.js", import.meta.url)}");
+      const address = parseIp("10.240.0.1");
+      const options = { address, prefixBits: 12, mtuBytes: 1400, queues: 2, side: { seed: 1 } };
+      const { side, queueFds, warnings } = openTun(options);
+      console.log(JSON.stringify([side, queueFds.length, warnings]));`;
+    const node = [process.execPath, "--input-type=module", "-e", script];
+    const [side, queues, warnings] = JSON.parse(
+      run("setpriv", "--bounding-set=-bpf,-sys_admin", ...node),
+    );
+    assert.equal(side, null);
+    assert.equal(queues, 2);
+    assert.match(warnings.join(" "), /flood.*ipref.*Cannot create a BPF map.*CAP_BPF/);
+  });
+
   test("Without a side queue the device has the queues of the lanes alone", () => {
     const device = openTun({ address: OWN[4], prefixBits: 12, mtuBytes: 1400, queues: LANES });
     assert.equal(device.side, undefined);
