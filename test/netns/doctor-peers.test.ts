@@ -64,7 +64,10 @@ describe("ipref doctor and other gateways", { skip, concurrency: 1, timeout: 240
     const peer = ["--peer", sites[1].publicAddress];
     await near.assertHealthy(...peer);
     await far.must(`nft -f - <<'END'
-table inet filter { chain input { type filter hook input priority 0; policy drop; iifname "lo" accept; }; }
+table inet filter { chain input {
+  type filter hook input priority 0; policy drop;
+  iifname "lo" accept;
+}; }
 END`);
     const { code, findings } = await near.doctor(...peer);
     assert.equal(code, 3);

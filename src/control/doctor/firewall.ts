@@ -148,7 +148,8 @@ function forwardNeeds(facts: FirewallFacts): Need[] {
       isNew,
     });
     const direction = { hook: "forward" as const };
-    const firewalld = `firewall-cmd --zone=trusted --add-interface=${tun} --permanent && firewall-cmd --reload`;
+    const trust = `--zone=trusted --add-interface=${tun} --permanent`;
+    const firewalld = `firewall-cmd ${trust} && firewall-cmd --reload`;
     return [
       {
         ...direction,

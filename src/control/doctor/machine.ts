@@ -108,7 +108,7 @@ export function judgeVersions(facts: VersionFacts): Finding[] {
   if (!isAtLeast(kernel, KERNEL_MIN)) {
     findings.push(kernelJudge.fail(`${kernel}, 5.0 or later is needed`, INSTALL_KERNEL));
   } else if (!isAtLeast(kernel, KERNEL_GOOD)) {
-    const evidence = `${kernel}; from 6.2 on the TUN device takes large UDP packets, which is faster`;
+    const evidence = `${kernel}; 6.2 and later take large UDP packets on the TUN device`;
     findings.push(kernelJudge.pass(evidence));
   } else findings.push(kernelJudge.pass(kernel));
   for (const { part, version } of running) {
@@ -190,7 +190,8 @@ export function judgeDisk(facts: DiskFacts): Finding {
   if (facts.isReadOnly || facts.writeError === "EROFS") {
     return judge.fail(`${mountPoint} is mounted read-only`, `mount -o remount,rw ${mount}`);
   }
-  const free = `${Math.floor(freeBytes / MEGABYTE)} MB of ${Math.floor(totalBytes / MEGABYTE)} MB free`;
+  const megabytes = (bytes: number) => Math.floor(bytes / MEGABYTE);
+  const free = `${megabytes(freeBytes)} MB of ${megabytes(totalBytes)} MB free`;
   const fixes = roomFixes(facts);
   if (freeInodes < FREE_INODES_MIN) return judge.fail(`${freeInodes} inodes are left`, ...fixes);
   if (freeBytes < FREE_BYTES_MIN) {

@@ -207,7 +207,8 @@ function withoutFilter(filter: RebindingFilter, encodeNet: IpPrefix): string[] {
   const rest = prefix === undefined ? [] : complement(prefix, encodeNet);
   const lines = rest.map((each) => `    private-address: ${formatPrefix(each)}`).join("\\n");
   const pattern = directive.replace(/[.[\]*^$|\\]/g, "\\$&").replace(/\s+/g, " *");
-  const edit = `sed -i 's|^ *${pattern}.*|${lines === "" ? "# none" : lines}|' ${shellWord(file ?? "")}`;
+  const instead = lines === "" ? "# none" : lines;
+  const edit = `sed -i 's|^ *${pattern}.*|${instead}|' ${shellWord(file ?? "")}`;
   return [again === undefined ? edit : `${edit} && ${again}`];
 }
 

@@ -178,7 +178,7 @@ function overlapFinding(route: Route, facts: OverlapFacts): Finding {
   const isConnected = protocol === "kernel";
   if (prefix.bits < encodeNet.bits) {
     if (!isConnected) return judge.pass(`is around the encode net ${net}, which goes first`);
-    const evidence = `is around the encode net ${net}: hosts there take its addresses for neighbours`;
+    const evidence = `is around the encode net ${net}: hosts there take it for their own link`;
     return other.length > 0 ? judge.warn(evidence, ...other) : judge.skip(evidence);
   }
   const evidence = `lies in the encode net ${net}${whose}: packets to its addresses go there`;

@@ -177,14 +177,16 @@ test("judgeSocket() tells left-overs, lost sockets and open doors apart", () => 
   assert.equal(judgeSocket({ ...facts, isVisible: false }).verdict, "SKIP");
 });
 
-const UDP_TABLE = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-  101: 00000000:0415 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0 0
-  102: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 4712 2 0 0
+const ANY_6 = "0".repeat(32);
+const DOC_6 = "B80D012000000000000000000100000";
+const UDP_TABLE = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode
+  101: 00000000:0415 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 2 0 0
+  102: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 101 0 4712 2 0 0
   bad line
 `;
-const TCP6_TABLE = `  sl  local_address                         remote_address                        st tx rx
-   0: B80D0120000000000000000001000000:0035 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 99 1
-   1: B80D0120000000000000000001000000:0035 B80D0120000000000000000002000000:1234 01 0:0 00:0 0 0 0 98 1
+const TCP6_TABLE = `  sl  local_address remote_address st tx rx
+   0: ${DOC_6}0:0035 ${ANY_6}:0000 0A 0:0 00:0 0 0 0 99 1
+   1: ${DOC_6}0:0035 ${DOC_6}2:1234 01 0:0 00:0 0 0 0 98 1
 `;
 
 test("boundSockets() reads addresses in host order, and of TCP the listening ones", () => {

@@ -51,7 +51,7 @@ test("judgeOverlap() deletes static routes inside and moves away from networks a
   const single = overlap([route("10.250.0.1", "vpn0")]);
   assert.match(single[0]!, /ip route del 10\.250\.0\.1\/32 dev vpn0/);
   const neighbours = overlap([route("10.0.0.0/8", "lan", { protocol: "kernel" })]);
-  assert.match(neighbours[0]!, /^WARN is around .* neighbours \| change it$/);
+  assert.match(neighbours[0]!, /^WARN is around .* their own link \| change it$/);
   assert.match(overlap([route("10.0.0.0/8", "vpn0")])[0]!, /^PASS is around/);
 });
 
