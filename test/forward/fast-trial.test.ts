@@ -26,7 +26,7 @@ function digest(world: FastWorld): string {
 for (const versions of MIXES) {
   const { localVersion, tunnelVersion } = versions;
   test(`a trial foretells the workers: IPv${localVersion} in a tunnel IPv${tunnelVersion}`, () => {
-    const seed = Number(process.env["IPREF_TEST_SEED"] ?? Date.now() % 1_000_000);
+    const seed = Number(process.env.IPREF_TEST_SEED ?? Date.now() % 1_000_000);
     const dice = new Dice(seed);
     const world = new FastWorld(versions);
     world.addSecondReference(0x5555n);

@@ -63,11 +63,17 @@ function textOf(finding: PreviewFinding): string {
   const other = (from === "native" ? ipref : native) ?? "";
   if (outcome === "created") return wouldBeCreated(finding, subject);
   if (outcome === "refused") {
-    const kept = mapping === undefined ? "" : `; there was one, which has expired: ${other}`;
-    return `${subject} has no mapping${kept}`;
+    const expired =
+      mapping === undefined ? "" : `; it was ${counterpart(mapping, from)} and has expired`;
+    return `${subject} has no mapping${expired}`;
   }
   const tail = mapping === undefined ? "" : ` (${describeMapping(mapping)})`;
   return `${subject} is ${other}${tail}`;
+}
+
+/** The other side of a mapping that was looked up from one side. */
+function counterpart({ address, context, reference }: MappingView, from: "native" | "ipref") {
+  return from === "ipref" ? formatIp(address) : formatIprefAddress({ context, reference });
 }
 
 function wouldBeCreated({ role, by }: PreviewFinding, subject: string): string {

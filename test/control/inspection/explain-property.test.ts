@@ -123,7 +123,7 @@ async function meet(world: ExplainWorld, event: Event): Promise<void> {
 
 for (const version of [4, 6] as const) {
   test(`a gateway that is asked stays equal to one that is not (IPv${version})`, async () => {
-    const seed = Number(process.env["IPREF_TEST_SEED"] ?? Date.now() % 1_000_000);
+    const seed = Number(process.env.IPREF_TEST_SEED ?? Date.now() % 1_000_000);
     const chance = new Chance(seed, version);
     const asked = await new ExplainWorld(usualWorld(version)).start();
     const silent = await new ExplainWorld(usualWorld(version)).start();
@@ -148,7 +148,7 @@ for (const version of [4, 6] as const) {
 }
 
 test("what is explained of a packet is what happens to it", async () => {
-  const seed = Number(process.env["IPREF_TEST_SEED"] ?? Date.now() % 1_000_000);
+  const seed = Number(process.env.IPREF_TEST_SEED ?? Date.now() % 1_000_000);
   const chance = new Chance(seed, 4);
   const world = await new ExplainWorld().start();
   for (let round = 0; round < ROUNDS; round++) {

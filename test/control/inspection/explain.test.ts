@@ -149,6 +149,26 @@ test("destinations outside of the encode net are left to routing", async () => {
   await world.gateway.stop();
 });
 
+test("a mapping that has expired is named, and a packet from inside would bring it back", async () => {
+  const world = await new ExplainWorld().start();
+  const packet = nativeUdp();
+  packet[15] = 77;
+  world.fromLocal(packet);
+  await settle();
+  const { ipref } = await world.who("10.1.0.77");
+  world.machine.pass(14_500);
+  const remote = `${REMOTE_GATEWAY} + 1025`;
+  const back = await world.explain(flow(remote, ipref!));
+  const step = back.steps.find(({ title }) => title === "local host");
+  assert.equal(step?.text, `${ipref} has no mapping; it was 10.1.0.77 and has expired`);
+  assert.equal(back.verdict.drop?.reason, "tunnel-reference-unknown");
+  const out = await world.explain(flow("10.1.0.77", "10.240.0.22"));
+  assert.equal(out.path, "waits");
+  const revived = out.steps.find(({ title }) => title === "local host");
+  assert.equal(revived?.text, `10.1.0.77 is ${ipref} (expired; the packet would bring it back)`);
+  await world.gateway.stop();
+});
+
 test("the fast path is named once both mappings and the gateway are known", async () => {
   const world = await new ExplainWorld().start();
   const out = flow("10.1.0.22", "10.240.0.22", { protocol: 17, syn: false });

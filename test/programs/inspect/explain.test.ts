@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -14,6 +14,7 @@ import { jsonReply } from "../../../src/control/inspection/api.js";
 import { nativePacketOf } from "../../../src/control/inspection/explain-packet.js";
 import { startControlServer } from "../../../src/platform/control-server.js";
 import { ExplainWorld, flow } from "../../control/inspection/explain-world.js";
+import { ROOT } from "../../repository/source-files.js";
 
 const IPREF = fileURLToPath(new URL("../../../src/programs/ipref.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "ipref-explain-"));
@@ -151,6 +152,15 @@ ok  size            a tunnel packet of 28 octets fits [tunnel 2.1]
    203.0.113.1 + 1025, in one datagram of 28 octets
 `,
   );
+});
+
+test("the examples of docs/EXPLAIN.md are what the command prints", async () => {
+  const page = readFileSync(join(ROOT, "docs/EXPLAIN.md"), "utf8");
+  const examples = [...page.matchAll(/^\$ ipref explain (.*)\n([^`]*)/gm)];
+  assert.equal(examples.length, 2);
+  for (const [, words, printed] of examples) {
+    assert.equal((await explain(...words!.split(" "))).stdout, printed, words);
+  }
 });
 
 test("a packet that is dropped is told with causes and fix, exit status 3", async () => {
