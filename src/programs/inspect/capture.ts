@@ -25,6 +25,8 @@ Examples:
 
 /** After the wish to end, the gateway's last words are waited for this long. */
 const LAST_WORDS_MS = 2000;
+/** And then whoever reads standard output this long, before the process leaves as it is. */
+const LAST_READING_MS = 1000;
 
 export function define(): Command {
   const command = newCommand("capture", "capture packets on both sides of the gateway")
@@ -114,11 +116,17 @@ class Ending {
 
   /** The gateway is asked to finish the capture properly; a second time, it is left at once. */
   ask(): void {
-    if (this.isAsked) return this.#gone.abort();
-    this.#timer = setTimeout(() => this.#gone.abort(), LAST_WORDS_MS);
+    if (this.isAsked) return this.#leave();
+    this.#timer = setTimeout(() => this.#leave(), LAST_WORDS_MS);
     askPart(this.#runFolder, "gateway", { method: "POST", path: "/capture/end" }).catch(() => {
-      this.#gone.abort();
+      this.#leave();
     });
+  }
+
+  /** A reader that neither reads nor goes away would hold the process for ever. */
+  #leave(): void {
+    this.#gone.abort();
+    setTimeout(() => process.exit(EXIT_OK), LAST_READING_MS).unref();
   }
 
   close(): void {
