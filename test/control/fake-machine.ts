@@ -32,6 +32,8 @@ export class FakeMachine implements Machine {
   readonly written: Uint8Array[] = [];
   file: FileText = { kind: "missing" };
   nowMs = 5_000;
+  /** Path MTU towards everybody. */
+  pathMtu = 1500;
   /** Steps that throw: name of the event. */
   readonly broken = new Set<string>();
   handlers: ClientHandlers | undefined;
@@ -84,7 +86,7 @@ export class FakeMachine implements Machine {
         this.sent.push({ destination, port: remotePort, payload: payload.slice() });
         return "sent" as const;
       },
-      pathMtu: () => 1500,
+      pathMtu: () => this.pathMtu,
       takeErrors: () => [],
       close: () => void this.events.push("close tunnel"),
     };
