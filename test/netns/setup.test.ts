@@ -174,19 +174,22 @@ describe("ipref init", { skip, concurrency: 1, timeout: 240_000 }, () => {
       ...veth("wan1", "198.51.100.7/24", ["route add default via 198.51.100.1 metric 300"]),
       ...veth("wan2", "203.0.113.9/24", ["route add default via 203.0.113.1 metric 200"]),
     ]);
+    let serial = 0;
     const answered = async (answer: string): Promise<CommandResult> => {
       const words = `${process.execPath} ${IPREF} init -o - --upstream ${SERVER}`;
-      // script(1) gives the program a terminal; its input comes when the question is there.
-      const input = `{ sleep 1; printf '${answer}\\r'; sleep 2; }`;
-      const line = `${input} | script -qec "${words}" /dev/null`;
-      return await namespaces.exec(machine.namespace, "sh", ["-c", line], { timeoutMs: 30_000 });
+      const shown = join(machine.folder, `terminal-${++serial}`);
+      // script(1) gives the program a terminal; the answer comes when the question is there.
+      const wait = `for n in $(seq 200); do grep -q Which ${shown} && break; sleep 0.1; done`;
+      const input = `{ ${wait}; sleep 0.3; printf '${answer}'; sleep 2; }`;
+      const line = `touch ${shown}; ${input} | script -qefc "${words}" ${shown}`;
+      return await namespaces.exec(machine.namespace, "sh", ["-c", line], { timeoutMs: 40_000 });
     };
-    const second = await answered("2");
+    const second = await answered("2\\r");
     assert.match(second.stdout, /1\. wan2, 203\.0\.113\.9, metric 200[\s\S]*2\. wan1, 198/);
     assert.match(second.stdout, /^bind = "198\.51\.100\.7"/m);
-    assert.match((await answered("")).stdout, /^bind = "203\.0\.113\.9"/m);
+    assert.match((await answered("\\r")).stdout, /^bind = "203\.0\.113\.9"/m);
     assert.match((await answered("\\004")).stdout, /No answer; --uplink INTERFACE or --yes/);
-    assert.match((await answered("7")).stdout, /Found '7', expected a number from 1 to 2/);
+    assert.match((await answered("7\\r")).stdout, /Found '7', expected a number from 1 to 2/);
   });
 
   it("replaces nothing without --force, and shows the difference", async () => {
