@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { after, before, describe, it } from "node:test";
 import { BlockReader } from "../../src/capture/pcapng.js";
 import type { CaptureLast, CaptureLine } from "../../src/control/capture/lines.js";
@@ -26,6 +27,13 @@ const why = await whyNoNamespaces(["ip", "nft", "ping", "tshark"]);
 const skip = why === undefined ? false : why.reason;
 const PROGRAM = join(repositoryRoot(), "dist", "src", "programs", "ipref.js");
 
+/** What a test that fails has left. */
+const started: ChildProcess[] = [];
+
+function endStarted(): void {
+  for (const child of started.splice(0)) child.kill("SIGKILL");
+}
+
 interface RunningCapture {
   readonly child: ChildProcess;
   stdout(): Buffer;
@@ -37,8 +45,14 @@ interface RunningCapture {
 }
 
 /** Starts ipref capture against a site's gateway; resolves when it captures. */
-async function startCapture(folder: string, args: readonly string[]): Promise<RunningCapture> {
+async function startCapture(
+  folder: string,
+  args: readonly string[],
+  into?: Writable,
+): Promise<RunningCapture> {
   const child = spawn(process.execPath, [PROGRAM, "capture", "--run", folder, ...args]);
+  started.push(child);
+  if (into !== undefined) child.stdout.pipe(into);
   const pieces: Buffer[] = [];
   let errors = "";
   child.stdout.on("data", (piece: Buffer) => pieces.push(piece));
@@ -99,6 +113,7 @@ describe("capture on both sides of a gateway", { skip }, () => {
     });
   });
   after(async () => {
+    endStarted();
     await lab?.destroy();
   });
 
@@ -215,7 +230,7 @@ describe("capture on both sides of a gateway", { skip }, () => {
     const first = await startCapture(folder, ["-w", "-"]);
     const again = ["capture", "--run", folder];
     const second = await run(process.execPath, [PROGRAM, ...again]);
-    assert.equal(second.code, 2);
+    assert.equal(second.code, 69);
     assert.match(second.stderr, /A capture is running already.*process \d+ of user 0/s);
     const bad = await run(process.execPath, [PROGRAM, ...again, "host", "10.1.0.5", "nad"]);
     assert.equal(bad.code, 2);
@@ -248,6 +263,75 @@ describe("capture on both sides of a gateway", { skip }, () => {
     await assertPing(lab, direction.from, direction.target, ["-c", "2", "-i", "0.2"]);
     assert.equal(await unread.ended(), 0);
     assert.match(unread.stderr(), /packets captured, 0 lost; it was ended/);
+  });
+});
+
+describe("a capture piped to tshark with the dissector, IPv6 between IPv6 and IPv4", {
+  skip,
+}, () => {
+  let lab: Lab;
+  before(async () => {
+    const extraArguments = ["-lanes", "2", "-kernel", "ts"];
+    lab = await createLab({
+      sites: [{ localVersion: 6 }, { localVersion: 4 }],
+      tunnelVersion: 6,
+      gateways: [{ extraArguments }, { extraArguments }],
+    });
+  });
+  after(async () => {
+    endStarted();
+    await lab?.destroy();
+  });
+
+  it("shows tunnel packets with IPREF addresses and right checksums", async () => {
+    const [direction] = lab.directions;
+    const script = join(repositoryRoot(), "packaging", "wireshark", "ipref.lua");
+    const fields = ["ipref.source", "ipref.destination", "ipref.checksum.status", "tcp.dstport"];
+    const wanted = fields.flatMap((field) => ["-e", field]);
+    // tshark reads pipes, not the sockets that node gives to its children.
+    const reader = spawn("sh", [
+      ...["-c", 'cat | tshark "$@"', "sh"],
+      ...["-n", "-r", "-", "-X", `lua_script:${script}`, "-Y", "ipref", "-T", "fields"],
+      ...["-E", "separator=|", "-E", "occurrence=f", ...wanted],
+    ]);
+    started.push(reader);
+    reader.stdin.on("error", () => undefined);
+    let output = "";
+    reader.stdout.on("data", (piece: Buffer) => {
+      output += piece.toString();
+    });
+    let complaint = "";
+    reader.stderr.on("data", (piece: Buffer) => {
+      complaint += piece.toString();
+    });
+    const isRead = new Promise<number>((resolve) => reader.once("close", (code) => resolve(code!)));
+    const args = ["-w", "-", "--side", "tunnel", "proto", "tcp", "or", "proto", "icmp"];
+    const capture = await startCapture(runFolder(lab, 1), args, reader.stdin);
+    const size = ["tcp", direction.target, String(TCP_PORT), "100000"];
+    assert.equal((await traffic(lab, direction.from, size)).ok, true, logs(lab));
+    await assertPing(lab, direction.from, direction.target, ["-c", "2", "-i", "0.2", "-s", "3000"]);
+    assert.equal(await capture.interrupted(), 0, capture.stderr());
+    assert.match(capture.stderr(), /packets captured, 0 lost/);
+    assert.equal(await isRead, 0, complaint);
+    const rows = output
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split("|"));
+    const published = `${direction.toSite.publicAddress} + 1025`;
+    const tcp = rows.filter(([, , checksum]) => checksum !== "");
+    assert.ok(tcp.length > 60, `${tcp.length} TCP segments`);
+    for (const [source, destination, checksum] of tcp) {
+      assert.equal(checksum, "right");
+      assert.ok([source, destination].includes(published), `${source} -> ${destination}`);
+    }
+    assert.ok(tcp.some(([, , , port]) => port === String(TCP_PORT)));
+    assert.ok(rows.length > tcp.length, "there are pings, in fragments");
+  });
+
+  it("tells the log that the capture has begun and ended", () => {
+    const log = lab.gateways[1].log();
+    assert.equal(log.match(/capture of process \d+ of user 0 begins/g)?.length, 1);
+    assert.equal(log.match(/capture of process \d+ of user 0 has ended/g)?.length, 1);
   });
 });
 
