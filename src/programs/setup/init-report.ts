@@ -1,6 +1,7 @@
 /** What `ipref init` tells: the choices in short, what to know, what to do next. Pure. */
 
 import { formatIp, formatPrefix, prefixOf } from "../../base/ip.js";
+import { printable } from "../../base/printable.js";
 import type { Choices } from "./init-types.js";
 import type { MachineFacts } from "./machine-facts.js";
 import { realAddresses } from "./machine-view.js";
@@ -11,9 +12,12 @@ export function choicesText({ choices, notes }: Choices): string {
     .filter(({ reasons }) => reasons.length > 0)
     .map(({ name, value, reasons }) => {
       const shown = value === undefined ? "(default)" : JSON.stringify(value);
-      return [`  ${name} = ${shown}`, ...reasons.map((reason) => `      ${reason}`)].join("\n");
+      return [
+        `  ${name} = ${shown}`,
+        ...reasons.map((reason) => `      ${printable(reason)}`),
+      ].join("\n");
     });
-  const hints = notes.map((note) => `  * ${note}`);
+  const hints = notes.map((note) => `  * ${printable(note)}`);
   return [
     "Chosen:",
     ...rows,

@@ -74,7 +74,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return await write(facts, choose(facts, wishes), flags);
   } catch (error) {
     if (error instanceof CannotChoose) {
-      return refuse(error.message, error.isWish ? EXIT_USAGE : EXIT_UNAVAILABLE);
+      return refuse(printable(error.message), error.isWish ? EXIT_USAGE : EXIT_UNAVAILABLE);
     }
     const { code, path } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") {
@@ -117,7 +117,7 @@ async function askForUplink(facts: MachineFacts, wishes: Wishes): Promise<Wishes
   const lines = routes.map((route, index) => {
     const own = addressOn(facts, route);
     const text = own === undefined ? "no address" : formatIp(own);
-    return `  ${index + 1}. ${route.interfaceName}, ${text}, metric ${route.metric}\n`;
+    return `  ${index + 1}. ${printable(route.interfaceName)}, ${text}, metric ${route.metric}\n`;
   });
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {

@@ -256,6 +256,27 @@ test("wishes that cannot be met are told with what there is", () => {
   }
 });
 
+test("names of interfaces cannot break the file, whatever they contain", () => {
+  for (const name of ['a"b', "a\\b", "a\u0007b", "a\u001b[2J", "#=[x]", "'''", "ü\u2028"]) {
+    const facts = machineOf(HOME);
+    const rename = <T extends { readonly interfaceName: string }>(each: T): T => ({
+      ...each,
+      interfaceName: each.interfaceName === "eth0" ? name : each.interfaceName,
+    });
+    const renamed = {
+      ...facts,
+      addresses: facts.addresses.map(rename),
+      routes: facts.routes.map(rename),
+    };
+    const places = { file: undefined, schema: undefined };
+    const text = configurationText(choose(renamed, wishes()), places);
+    const read = readConfiguration({ file: "x", text, flags: new Map() });
+    assert.ok(read.ok, JSON.stringify(name));
+    assert.ok(text.includes("192.168.1.20"));
+    assert.doesNotMatch(text, /[^\P{Cc}\n]/u);
+  }
+});
+
 function randomPrefix(random: RandomSource, version: IpVersion): IpPrefix {
   const pools =
     version === 4
