@@ -52,6 +52,8 @@ export interface MachineDnsFacts {
   readonly tunName: string;
 }
 
+/** Addresses of the stub of systemd-resolved, systemd-resolved.service(8). */
+export const RESOLVED_STUBS: readonly string[] = ["127.0.0.53", "127.0.0.54"];
 const RESOLV_CONF = "/etc/resolv.conf";
 const PORT = 53;
 
@@ -133,6 +135,7 @@ export interface RebindingFacts {
   readonly own: ServerProbe | undefined;
   readonly ownAddress: string;
   readonly filters: readonly RebindingFilter[];
+  readonly tunName: string;
   /** Addresses of this machine, where `filters` count. */
   readonly localServers: readonly string[];
 }
@@ -158,7 +161,9 @@ export function judgeRebinding(facts: RebindingFacts): Finding[] {
       findings.push(
         judge.fail(
           "answers SERVFAIL where the own DNS server answers: it validates with DNSSEC",
-          ...elsewhereFixes(server, facts.ownAddress),
+          ...(RESOLVED_STUBS.includes(server)
+            ? [`resolvectl dnssec ${shellWord(facts.tunName)} no`]
+            : [firstServer(facts.ownAddress)]),
         ),
       );
     }

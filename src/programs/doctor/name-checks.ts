@@ -13,6 +13,7 @@ import {
   PLAIN_ADDRESS,
   PLAIN_NAME,
   type ProbeAnswer,
+  RESOLVED_STUBS,
   type RebindingFilter,
   type ServerProbe,
   switchSourcesOf,
@@ -29,7 +30,6 @@ import { type KnownProgram, namesIn, processService, programsRunning, readText }
 const ANSWER_MS = 2000;
 const TIMEOUT_MS = 6000;
 const DNS_PORT = 53;
-const RESOLVED_STUBS = ["127.0.0.53", "127.0.0.54"];
 
 export const NAME_CHECKS: readonly Check[] = [
   {
@@ -80,6 +80,7 @@ async function rebinding(context: DoctorContext): Promise<Finding[]> {
     servers,
     own,
     ownAddress: machineListenAddress(context.configuration),
+    tunName: await context.tunName(),
     filters: [...dnsmasqFilters(context), ...unboundFiltersRunning(context)],
     localServers: names.filter((name) => {
       const address = parseIp(name);

@@ -11,7 +11,7 @@ import {
   zeroAddress,
 } from "../../base/ip.js";
 import { setSetting } from "../../control/doctor/configuration-fix.js";
-import type { Finding } from "../../control/doctor/finding.js";
+import { type Finding, judgeOf } from "../../control/doctor/finding.js";
 import { judgeFirewall } from "../../control/doctor/firewall.js";
 import {
   judgeForwarding,
@@ -55,11 +55,23 @@ function check(
   return { id, looksAt, isQuick, timeoutMs: TIMEOUT_MS, examine };
 }
 
+/** A check that cannot do without ip(8). */
+function withRoutes(
+  id: string,
+  looksAt: string,
+  examine: (context: DoctorContext) => Promise<readonly Finding[]>,
+): Check {
+  return check(id, looksAt, true, async (context) => {
+    if (hasProgram("ip")) return examine(context);
+    return [judgeOf(id, looksAt).skip("ip is not installed: apt-get install iproute2")];
+  });
+}
+
 export const NETWORK_CHECKS: readonly Check[] = [
   check("forwarding", "forwarding of the local IP version", true, forwarding),
-  check("reverse-path", "source validation, rp_filter", true, reversePath),
-  check("tun-interface", "the gateway's interface and its route", true, tunInterface),
-  check("route-overlap", "routes inside and around the encode net", true, routeOverlap),
+  withRoutes("reverse-path", "source validation, rp_filter", reversePath),
+  withRoutes("tun-interface", "the gateway's interface and its route", tunInterface),
+  withRoutes("route-overlap", "routes inside and around the encode net", routeOverlap),
   check("tunnel-port", "the UDP port of the tunnel", true, tunnelPort),
   check("dns-port", "the port of the DNS server", false, dnsPort),
   check("firewall", "nftables rules", true, firewall),

@@ -48,6 +48,10 @@ export const PEER_CHECKS: readonly Check[] = [
 
 async function publicAddress(context: DoctorContext): Promise<Finding> {
   const { gateway, command } = context;
+  if (!hasProgram("ip")) {
+    const judge = judgeOf("public-address", formatIp(gateway.publicAddress));
+    return judge.skip("ip is not installed: apt-get install iproute2");
+  }
   const { publicAddress: address, bind, tunnelVersion } = gateway;
   const callers = isUnspecified(address)
     ? undefined

@@ -179,7 +179,7 @@ test("judgeSocket() tells left-overs, lost sockets and open doors apart", () => 
 
 const ANY_6 = "0".repeat(32);
 const DOC_6 = "B80D012000000000000000000100000";
-const UDP_TABLE = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode
+const UDP_TABLE = `  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid inode
   101: 00000000:0415 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 2 0 0
   102: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 101 0 4712 2 0 0
   bad line

@@ -97,6 +97,7 @@ const REBINDING: RebindingFacts = {
   own: knows("127.0.0.1"),
   ownAddress: "127.0.0.1",
   filters: [],
+  tunName: "ipref0",
   localServers: [],
 };
 
@@ -133,7 +134,10 @@ test("judgeRebinding() takes SERVFAIL of a server in front for DNSSEC", () => {
   const reason = "the resolver answers SERVFAIL";
   const validating = { ...knows("127.0.0.9"), encoded: "error", plain: "error", reason } as const;
   const [finding] = judgeRebinding({ ...REBINDING, servers: [validating] });
-  assert.match(line(finding!), /^FAIL .* validates with DNSSEC/);
+  assert.match(line(finding!), /^FAIL .* validates with DNSSEC \| sed -i .*'1i nameserver 127/);
+  const stub = { ...validating, server: "127.0.0.53" };
+  const [resolved] = judgeRebinding({ ...REBINDING, servers: [stub] });
+  assert.match(line(resolved!), /\| resolvectl dnssec ipref0 no$/);
 });
 
 test("judgeRebinding() warns of a filter that was not seen at work", () => {
