@@ -28,8 +28,12 @@ import {
 import { ChunkQueue } from "./chunk-queue.js";
 import { type CaptureEndReason, captureLine } from "./lines.js";
 
-/** Records taken in one turn: about the time that the slow path has in one. */
-const RECORDS_PER_TURN_MAX = 1000;
+/** Time of one turn: the main thread has packets to forward. */
+const TURN_BUDGET_MS = 4;
+/** And of the last one. */
+const LAST_BUDGET_MS = 50;
+/** Records taken from each ring, and from the slow path, at a time: these are put in order. */
+const RECORDS_AT_A_TIME = 128;
 /** Records of the slow path that wait for the next turn. */
 const WAITING_RECORDS_MAX = 4096;
 
@@ -83,7 +87,7 @@ export class CaptureSession {
     [SIDE_LOCAL]: { shown: 0, lost: 0 },
     [SIDE_TUNNEL]: { shown: 0, lost: 0 },
   };
-  #waiting: CaptureRecord[] = [];
+  readonly #waiting: CaptureRecord[] = [];
   #bytes = 0;
   #isEnded = false;
 
@@ -108,45 +112,55 @@ export class CaptureSession {
     if (wanted === 0 || this.#isEnded) return;
     if (this.#waiting.length < WAITING_RECORDS_MAX) {
       this.#waiting.push({ ...record, sides: wanted });
-    } else this.#lose(record.direction === TO_TUNNEL ? SIDE_LOCAL : SIDE_TUNNEL, 1);
+    } else this.#lose(cameInAt(record.direction), 1);
   }
 
   /** Now and then: gives out what has come. */
   turn(): void {
     if (this.#isEnded) return;
-    const { egressRings, ingressRings, generation, request, nowMs } = this.#parts;
-    const rings = [...egressRings, ...ingressRings];
-    const records = this.#waiting;
-    this.#waiting = [];
-    const countMax = Math.ceil(RECORDS_PER_TURN_MAX / rings.length);
-    for (const ring of rings) {
-      for (let count = 0; count < countMax; count++) {
+    this.#giveOut(TURN_BUDGET_MS);
+    if (this.#parts.nowMs() - this.#startMs >= this.#parts.request.durationMs) this.end("duration");
+  }
+
+  /** Ends the capture; what was captured before is given out first. */
+  end(reason: CaptureEndReason): void {
+    if (this.#isEnded) return;
+    if (reason === "stopped" || reason === "duration") this.#giveOut(LAST_BUDGET_MS);
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    for (const { direction } of this.#waiting.splice(0)) this.#lose(cameInAt(direction), 1);
+    if (this.#parts.request.format === "pcapng") this.#writeStatistics();
+    else this.#writeLast(reason);
+    this.#queue.end();
+    this.#parts.onEnd();
+  }
+
+  /** As much as there is, but no longer than `budgetMs`. */
+  #giveOut(budgetMs: number): void {
+    const { egressRings, ingressRings, nowMs } = this.#parts;
+    const untilMs = nowMs() + budgetMs;
+    do {
+      const records = this.#takeSome();
+      if (records.length === 0) break;
+      for (const record of records) this.#give(record);
+    } while (!this.#isEnded && nowMs() < untilMs);
+    for (const ring of egressRings) this.#lose(SIDE_LOCAL, ring.takeLost());
+    for (const ring of ingressRings) this.#lose(SIDE_TUNNEL, ring.takeLost());
+    this.#queue.flush();
+  }
+
+  /** The next records of all sources, in order of time. */
+  #takeSome(): CaptureRecord[] {
+    const { egressRings, ingressRings, generation } = this.#parts;
+    const records = this.#waiting.splice(0, RECORDS_AT_A_TIME);
+    for (const ring of [...egressRings, ...ingressRings]) {
+      for (let count = 0; count < RECORDS_AT_A_TIME; count++) {
         const record = ring.take(generation);
         if (record === undefined) break;
         records.push(record);
       }
     }
-    for (const ring of egressRings) this.#lose(SIDE_LOCAL, ring.takeLost());
-    for (const ring of ingressRings) this.#lose(SIDE_TUNNEL, ring.takeLost());
-    records.sort((a, b) => a.timeMs - b.timeMs);
-    for (const record of records) this.#give(record);
-    this.#queue.flush();
-    if (nowMs() - this.#startMs >= request.durationMs) this.end("duration");
-  }
-
-  /** Ends the capture; what was given out so far is delivered first. */
-  end(reason: CaptureEndReason): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    if (this.#parts.request.format === "pcapng") this.#writeStatistics();
-    else {
-      const [local, tunnel] = [this.#counts[SIDE_LOCAL], this.#counts[SIDE_TUNNEL]];
-      const packets = local.shown + tunnel.shown;
-      const end = { reason, packets, lost: local.lost + tunnel.lost };
-      this.#queue.pushLast(`${JSON.stringify({ end })}\n`);
-    }
-    this.#queue.end();
-    this.#parts.onEnd();
+    return records.sort((a, b) => a.timeMs - b.timeMs);
   }
 
   #wantedSides(record: CaptureRecord): number {
@@ -246,6 +260,13 @@ export class CaptureSession {
     this.#queue.flush();
   }
 
+  #writeLast(reason: CaptureEndReason): void {
+    const [local, tunnel] = [this.#counts[SIDE_LOCAL], this.#counts[SIDE_TUNNEL]];
+    const packets = local.shown + tunnel.shown;
+    const end = { reason, packets, lost: local.lost + tunnel.lost };
+    this.#queue.pushLast(`${JSON.stringify({ end })}\n`);
+  }
+
   #writeStatistics(): void {
     const endNs = this.#timeNs(this.#parts.nowMs());
     for (const [on, side] of SIDES.entries()) {
@@ -254,4 +275,9 @@ export class CaptureSession {
       this.#queue.pushLast(statisticsBlock({ on, startNs, endNs, received, dropped }));
     }
   }
+}
+
+/** The side on which packets of a direction come in. */
+function cameInAt(direction: CaptureRecord["direction"]): CaptureSide {
+  return direction === TO_TUNNEL ? SIDE_LOCAL : SIDE_TUNNEL;
 }
