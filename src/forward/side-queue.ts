@@ -19,6 +19,7 @@ export class SideQueue {
   readonly #nowMs: () => number;
   readonly #load: () => number;
   readonly #ownLoad: () => number;
+  readonly #mainLoad = (): number => this.#load() - this.#sideLoad;
   readonly #budget: SlowPathBudget;
   /** Load that the side queue has made. */
   #sideLoad = 0;
@@ -53,8 +54,7 @@ export class SideQueue {
   end(): void {
     const nowMs = this.#nowMs();
     this.#sideLoad += this.#ownLoad() - this.#startLoad;
-    const mainLoad = this.#load() - this.#sideLoad;
-    const restMs = this.#budget.spend(this.#startMs, nowMs, () => mainLoad);
+    const restMs = this.#budget.spend(this.#startMs, nowMs, this.#mainLoad);
     if (restMs > 0) this.#restUntilMs = nowMs + restMs;
   }
 }

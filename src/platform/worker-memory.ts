@@ -32,6 +32,7 @@ export class WorkerMemory {
   readonly slab: SlabLayout;
   readonly #stopFd: number;
   readonly #onNudge: () => void;
+  readonly #words: Int32Array;
 
   /** `onNudge` is called in the worker for each nudge; nudges need a descriptor of its own. */
   constructor(
@@ -42,6 +43,7 @@ export class WorkerMemory {
   ) {
     this.memory = wrapMemory(buffer);
     this.slab = slabLayout(slabOffset);
+    this.#words = new Int32Array(buffer);
     this.#stopFd = stopFd;
     this.#onNudge = onNudge;
   }
@@ -72,21 +74,22 @@ export class WorkerMemory {
    * `second` is left out. Returns READY_… bits, 0 after the time, -1 when told to end.
    */
   waitForTwo(first: number, second: number, timeoutMs: number): number {
-    const { view, address } = this.memory;
+    const { address } = this.memory;
+    const words = this.#words;
     const own = this.slab.pollOffset;
-    const stop = own + POLLFD_LENGTH;
-    const other = stop + POLLFD_LENGTH;
-    view.setInt32(own, first, true);
-    view.setInt32(own + POLLFD_EVENTS, POLLIN, true);
-    view.setInt32(stop, this.#stopFd, true);
-    view.setInt32(stop + POLLFD_EVENTS, POLLIN, true);
-    view.setInt32(other, second, true);
-    view.setInt32(other + POLLFD_EVENTS, POLLIN, true);
+    // Three times struct pollfd: descriptor, events below revents.
+    const word = own >>> 2;
+    words[word] = first;
+    words[word + 1] = POLLIN;
+    words[word + 2] = this.#stopFd;
+    words[word + 3] = POLLIN;
+    words[word + 4] = second;
+    words[word + 5] = POLLIN;
     for (;;) {
       if (libc.poll(address + own, 3, timeoutMs) <= 0) return 0;
-      if (view.getInt16(stop + POLLFD_REVENTS, true) !== 0 && this.#mustEnd()) return -1;
-      const a = view.getInt16(own + POLLFD_REVENTS, true);
-      const b = second < 0 ? 0 : view.getInt16(other + POLLFD_REVENTS, true);
+      if (words[word + 3]! >>> 16 !== 0 && this.#mustEnd()) return -1;
+      const a = words[word + 1]! >>> 16;
+      const b = second < 0 ? 0 : words[word + 5]! >>> 16;
       const ready =
         ((a & POLLIN) !== 0 ? READY_FIRST : 0) | ((b & POLLIN) !== 0 ? READY_SECOND : 0);
       if (ready !== 0 || timeoutMs === 0) return ready;
