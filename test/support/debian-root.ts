@@ -72,6 +72,7 @@ export function makeDebianRoot(root: string, packages: readonly string[]): void 
   }
   writeFileSync(join(root, "etc/shadow"), "root:*:19000:0:99999:7:::\n", { mode: 0o640 });
   execFileSync("ldconfig", ["-r", root]);
+  execFileSync("chroot", [root, "dpkg", "--triggers-only", "-a"], { stdio: "ignore" });
 }
 
 /** All essential packages, the named ones, and their dependencies as they are met here. */
@@ -140,9 +141,20 @@ function copyRecords(root: string, names: readonly string[]): void {
   writeFileSync(join(root, DPKG, "status"), status);
   writeFileSync(join(root, DPKG, "info", "format"), "1\n");
   const wanted = new Set(names);
+  copyTriggers(root, wanted);
   for (const file of readdirSync(join(DPKG, "info"))) {
     const isOurs = wanted.has(file.replace(/(:[a-z0-9]+)?\.[a-z0-9]+$/, ""));
     if (isOurs) copyFileSync(join(DPKG, "info", file), join(root, DPKG, "info", file));
+  }
+}
+
+/** Who wants to hear of what, deb-triggers(5): the last word of a line is a package. */
+function copyTriggers(root: string, wanted: ReadonlySet<string>): void {
+  for (const file of readdirSync(join(DPKG, "triggers"))) {
+    if (file === "Lock" || file === "Unincorp") continue;
+    const lines = readFileSync(join(DPKG, "triggers", file), "utf8").split("\n");
+    const ours = lines.filter((line) => wanted.has(/([^ /]+)(\/noawait)?$/.exec(line)?.[1] ?? ""));
+    if (ours.length > 0) writeFileSync(join(root, DPKG, "triggers", file), `${ours.join("\n")}\n`);
   }
 }
 
