@@ -16,6 +16,7 @@ import type {
   ExplainVerdict,
 } from "./explain-report.js";
 import { mustWait, type Trace } from "./explain-trace.js";
+import type { ForwardingFacts } from "./gateway-routes.js";
 
 /** The versions on both sides. */
 export interface Versions {
@@ -99,6 +100,20 @@ function describeSeconds(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
+/** A device that packets of the local network pass on their way to the gateway. */
+export type Device = Pick<ForwardingFacts, "tunName" | "tunMtuBytes">;
+
+/** What the kernel does with a packet that is larger than the device takes. */
+export function deviceStep({ tunName, tunMtuBytes }: Device, mayFragment: boolean): ExplainStep {
+  const device = `${tunName}, whose MTU is ${tunMtuBytes}`;
+  if (!mayFragment) {
+    const text = `too large for ${device}: the kernel tells the sender before the gateway sees it`;
+    return { title: "device", result: "drop", text, rule: "tunnel 7.6" };
+  }
+  const text = `too large for ${device}: the kernel cuts it; the steps below are those of the whole`;
+  return { title: "device", result: "note", text, rule: "tunnel 7.6" };
 }
 
 /** Where the packet goes and how large it may be. */

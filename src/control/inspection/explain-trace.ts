@@ -48,7 +48,7 @@ export interface Trace {
 }
 
 /** The parts of a gateway that forwards. */
-export type TraceParts = Pick<InspectionParts, "settings" | "shared" | "mapper"> & {
+export type TraceParts = Pick<InspectionParts, "settings" | "shared" | "mapper" | "facts"> & {
   readonly desk: PacketDesk;
 };
 

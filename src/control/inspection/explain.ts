@@ -20,6 +20,7 @@ import { parseTunnelPacket } from "../../wire/tunnel-packet.js";
 import { type ControlHandler, jsonReply, refusal } from "./api.js";
 import { describeNative, describeTunnel } from "./explain-describe.js";
 import { FlowEnds } from "./explain-ends.js";
+import { directReport, tooLargeReport, unreachableReport } from "./explain-outside.js";
 import {
   layer4Length,
   nativePacketOf,
@@ -34,15 +35,10 @@ import {
   readPacket,
   readQuestion,
 } from "./explain-question.js";
-import type {
-  ExplainFlow,
-  ExplainRaw,
-  ExplainReport,
-  ExplainStep,
-  ExplainVerdict,
-} from "./explain-report.js";
+import type { ExplainFlow, ExplainRaw, ExplainReport, ExplainStep } from "./explain-report.js";
 import {
   clampSteps,
+  deviceStep,
   explainDrop,
   mappingSteps,
   mappingsOf,
@@ -93,6 +89,10 @@ export class Explanation {
 
   /** A packet as it is. */
   raw(question: ExplainRaw): ExplainReport {
+    return this.#named(this.#raw(question));
+  }
+
+  #raw(question: ExplainRaw): ExplainReport {
     const packet = readPacket(question);
     if (question.side === "local") return this.#outbound(packet, undefined);
     const address = this.#originOf(question, packet);
@@ -102,31 +102,46 @@ export class Explanation {
 
   /** A packet named by its ends. */
   flow(question: ExplainFlow): ExplainReport {
+    return this.#named(this.#flow(question));
+  }
+
+  #flow(question: ExplainFlow): ExplainReport {
+    const { settings, facts } = this.#parts;
     const source = readEnd("source", question.source);
     const destination = readEnd("destination", question.destination);
     const remote = this.#ends.remoteOf(source);
     if (remote !== undefined) return this.#flowIn(question, remote, destination);
     const from = this.#ends.localOf(source);
     const target = this.#ends.targetOf(destination);
-    if (target.isDirect) return this.#direct(question, from, target.address);
+    if (target.isDirect) {
+      return directReport(question, this.#findings, [from, target.address], settings.encodeNet);
+    }
     this.#ends.checkVersion("source", from);
     this.#ends.checkVersion("destination", target.address);
-    return this.#outbound(nativePacketOf(question, from, target.address), question);
+    const packet = nativePacketOf(question, from, target.address);
+    const isLarge = facts !== undefined && packet.length > facts.tunMtuBytes;
+    if (isLarge && !mayBeCut(question, from))
+      return tooLargeReport(packet, this.#findings, facts, settings);
+    const before = isLarge ? [deviceStep(facts, true)] : [];
+    return this.#outbound(packet, question, before);
   }
 
   // ---- local network to tunnel -------------------------------------------------------------
 
-  #outbound(packet: Uint8Array, flow: ExplainFlow | undefined): ExplainReport {
+  #outbound(
+    packet: Uint8Array,
+    flow: ExplainFlow | undefined,
+    before: readonly ExplainStep[] = [],
+  ): ExplainReport {
     const { settings, desk } = this.#parts;
     const trace = traceLocal(this.#parts, packet, this.#preview, this.#findings);
     const text = describeNative(packet, settings.localVersion);
     const parsed = parseNativeOrNothing(packet, settings.localVersion);
-    const steps = [this.#packetStep("packet", text, trace, "tunnel 3.1")];
+    const steps = [this.#packetStep("packet", text, trace, "tunnel 3.1"), ...before];
     if (parsed !== undefined && sameAddress(parsed.source, desk.ownEncoded)) {
       steps.push(this.#gatewayHostStep());
     }
-    const [before, after] = this.#mssOut(trace, flow);
-    const rest = [...routeSteps(trace), ...clampSteps(before, after)];
+    const rest = [...routeSteps(trace), ...clampSteps(...this.#mssOut(trace, flow))];
     const hints = this.#slowHintsOut(trace);
     const delivered = trace.route === undefined ? this.#writtenText(trace) : this.#sentText(trace);
     return this.#report("outbound", { text, steps, rest, hints, delivered }, trace);
@@ -172,36 +187,15 @@ export class Explanation {
     return [readU16(before, at), readU16(sent, at)];
   }
 
-  /** A local host talks to another one: the gateway has no part in it. */
-  #direct(flow: ExplainFlow, source: IpAddress, destination: IpAddress): ExplainReport {
-    const { encodeNet } = this.#parts.settings;
-    const packet = `${formatIp(source)} -> ${formatIp(destination)}`;
-    const text =
-      `${formatIp(destination)} is not in the encode net ${formatIp(encodeNet.address)}/` +
-      `${encodeNet.bits}: packets to it do not pass this gateway`;
-    return {
-      direction: "outbound",
-      packet,
-      octets: flow.size ?? 0,
-      steps: [
-        ...mappingSteps(this.#findings),
-        { title: "routing", result: "note", text, rule: "mapper 3.5" },
-      ],
-      path: "slow",
-      mappings: mappingsOf(this.#findings),
-      sentBytes: [],
-      writtenBytes: [],
-      verdict: { kind: "direct", text: "left to the routing of the local network" },
-    };
-  }
-
   // ---- tunnel to local network -------------------------------------------------------------
 
   #flowIn(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
     const { settings } = this.#parts;
     this.#ends.checkTunnelVersion(source.context);
     const target = this.#ends.referenceOf(destination, source);
-    if (target === undefined) return this.#unreachable(flow, source, destination);
+    if (target === undefined) {
+      return unreachableReport(flow, this.#findings, source, destination);
+    }
     const packet = tunnelPacketOf(flow, source, target, settings.localVersion);
     const from = { address: source.context, port: this.#portOf(source.context) };
     return this.#inbound(packet, from, flow);
@@ -259,26 +253,6 @@ export class Explanation {
     );
   }
 
-  #unreachable(flow: ExplainFlow, source: IprefAddress, destination: End): ExplainReport {
-    const drop = explainDrop("tunnel-reference-unknown");
-    const host = destination.kind === "native" ? formatIp(destination.address) : "the local host";
-    const text = `${host} has no reference: no remote host can name it or send to it`;
-    return {
-      direction: "inbound",
-      packet: `(${formatIprefAddress(source)}) -> ${host}`,
-      octets: flow.size ?? 0,
-      steps: [
-        ...mappingSteps(this.#findings).filter(({ result }) => result !== "drop"),
-        { title: "local host", result: "drop", text, rule: "mapper 3.4" },
-      ],
-      path: "slow",
-      mappings: mappingsOf(this.#findings),
-      sentBytes: [],
-      writtenBytes: [],
-      verdict: { kind: "dropped", text: `${host} cannot be reached from outside`, drop },
-    };
-  }
-
   /** Outer source of a raw datagram: as given, else the context in it. */
   #originOf({ from }: ExplainRaw, packet: Uint8Array): IpAddress {
     const { tunnelVersion } = this.#parts.settings;
@@ -324,7 +298,6 @@ export class Explanation {
     const { settings } = this.#parts;
     const path = pathOf(trace);
     const isDropped = trace.drops.length > 0;
-    const verdict = verdictOf(trace, settings, told.delivered);
     const steps = [
       ...told.steps,
       ...mappingSteps(this.#findings),
@@ -335,15 +308,15 @@ export class Explanation {
     const { route, sent, written } = trace;
     return {
       direction,
-      packet: this.#named(told.text),
+      packet: told.text,
       octets: trace.packet.length,
-      steps: steps.map((step) => ({ ...step, text: this.#named(step.text) })),
+      steps,
       path,
       mappings: mappingsOf(this.#findings),
       route: route && routeOf(formatIp(route.context), route.route),
       sentBytes: sent.filter(({ isAnswer }) => !isAnswer).map(({ packet }) => packet.length),
       writtenBytes: written.filter(({ isAnswer }) => !isAnswer).map(({ packet }) => packet.length),
-      verdict: this.#namedVerdict(verdict),
+      verdict: verdictOf(trace, settings, told.delivered),
     };
   }
 
@@ -358,29 +331,33 @@ export class Explanation {
   }
 
   /** Stand-ins become words. */
-  #named(text: string): string {
-    const created = this.#findings.filter(({ outcome }) => outcome === "created");
-    let named = text;
-    for (const { role } of created) {
-      named =
+  #named(report: ExplainReport): ExplainReport {
+    const stands = this.#findings
+      .filter(({ outcome }) => outcome === "created")
+      .map(({ role }) =>
         role === "theirs"
-          ? named.replaceAll(formatIp(this.#preview.addressStandIn), "[new encoded address]")
-          : named.replaceAll(this.#preview.referenceStandInText, "[new reference]");
-    }
-    return named;
-  }
-
-  #namedVerdict(verdict: ExplainVerdict): ExplainVerdict {
-    const { told } = verdict;
+          ? ([formatIp(this.#preview.addressStandIn), "[new encoded address]"] as const)
+          : ([this.#preview.referenceStandInText, "[new reference]"] as const),
+      );
+    const named = (text: string): string =>
+      stands.reduce((all, [stand, word]) => all.replaceAll(stand, word), text);
+    const { packet, steps, verdict } = report;
+    const told = verdict.told && named(verdict.told);
     return {
-      ...verdict,
-      text: this.#named(verdict.text),
-      told: told === undefined ? undefined : this.#named(told),
+      ...report,
+      packet: named(packet),
+      steps: steps.map((step) => ({ ...step, text: named(step.text) })),
+      verdict: { ...verdict, text: named(verdict.text), told },
     };
   }
 }
 
 const NO_MSS: [undefined, undefined] = [undefined, undefined];
+
+/** Routers fragment IPv4 packets without DF only. */
+function mayBeCut({ df }: ExplainFlow, { version }: IpAddress): boolean {
+  return version === 4 && !df;
+}
 
 function parseNativeOrNothing(packet: Uint8Array, version: 4 | 6) {
   const parsed = version === 4 ? parseIpv4(packet, false) : parseIpv6(packet, false);

@@ -45,23 +45,43 @@ test("a first packet is walked to the remote gateway, with what it would create"
 });
 
 test("a packet that must not be fragmented is dropped at its size, and its sender told", async () => {
-  const world = await new ExplainWorld().start();
-  const large = { protocol: 1, size: 4000 };
+  const world = new ExplainWorld();
+  world.machine.pathMtu = 1400;
+  await world.start();
+  const large = { protocol: 1, size: 1420 };
   const report = await world.explain(flow("10.1.0.22", "10.240.0.22", large));
   assert.deepEqual(linesOf(report), [
-    "ICMP echo request, 10.1.0.22 -> 10.240.0.22, 4000 octets, TTL 64, DF",
-    "+ packet: ICMP echo request, 10.1.0.22 -> 10.240.0.22, 4000 octets, TTL 64, DF",
+    "ICMP echo request, 10.1.0.22 -> 10.240.0.22, 1420 octets, TTL 64, DF",
+    "+ packet: ICMP echo request, 10.1.0.22 -> 10.240.0.22, 1420 octets, TTL 64, DF",
     "+ remote host: 10.240.0.22 is 203.0.113.1 + 1025 (published by /h)",
     "+ local host: 10.1.0.22 is 198.51.100.1 + 1025 (published by /h)",
     "+ remote gateway: 203.0.113.1 port 1045 (the configured port; nothing heard from there yet; " +
-      "would become known by this packet); the path carries tunnel packets of 1472 octets",
-    "x size: a tunnel packet of 4000 octets does not fit and must not be fragmented",
+      "would become known by this packet); the path carries tunnel packets of 1372 octets",
+    "x size: a tunnel packet of 1420 octets does not fit and must not be fragmented",
     ". code path: slow path: the main thread drops it",
     "dropped: packet-too-big",
     "the sender is told: ICMP too big, 10.240.0.1 -> 10.1.0.22, 576 octets, TTL 64",
   ]);
   assert.equal(report.verdict.drop?.fix, dropAdvice("packet-too-big").fix);
   assert.deepEqual(report.sentBytes, []);
+  await world.gateway.stop();
+});
+
+test("a packet that the device does not take is refused or cut by the kernel before", async () => {
+  const world = await new ExplainWorld().start();
+  const large = { protocol: 17, size: 1441, syn: false };
+  const refused = await world.explain(flow("10.1.0.22", "10.240.0.22", large));
+  assert.deepEqual(linesOf(refused).slice(2), [
+    "x device: too large for fake0, whose MTU is 1440: the kernel tells the sender before the " +
+      "gateway sees it",
+    "dropped by the kernel: packets of more than 1440 octets do not fit",
+    "the sender is told: packet too big, the path carries 1440 octets",
+  ]);
+  const cut = await world.explain(flow("10.1.0.22", "10.240.0.22", { ...large, df: false }));
+  assert.equal(cut.steps[1]!.title, "device");
+  assert.equal(cut.verdict.kind, "delivered");
+  const fits = await world.explain(flow("10.1.0.22", "10.240.0.22", { ...large, size: 1440 }));
+  assert.equal(fits.steps.filter(({ title }) => title === "device").length, 0);
   await world.gateway.stop();
 });
 
