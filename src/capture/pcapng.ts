@@ -41,6 +41,8 @@ const FILTER_IS_TEXT = 0;
 
 /** LINKTYPE_RAW: packets begin with an IPv4 or IPv6 header (tcpdump.org/linktypes.html). */
 export const LINK_RAW = 101;
+/** LINKTYPE_USER0: messages of the mapper socket. */
+export const LINK_USER0 = 147;
 
 /** epb_flags, bits 0 and 1. */
 export const PACKET_INBOUND = 1;
@@ -76,12 +78,14 @@ export interface CaptureInterface {
   readonly snaplen: number;
   /** Text of the filter; empty for none. */
   readonly filter: string;
+  /** LINK_RAW unless it is another one. */
+  readonly link?: number;
 }
 
 export function interfaceBlock(of: CaptureInterface): Uint8Array {
   const body = new Uint8Array(8);
   const view = new DataView(body.buffer);
-  view.setUint16(0, LINK_RAW, true);
+  view.setUint16(0, of.link ?? LINK_RAW, true);
   view.setUint32(4, of.snaplen, true);
   const filter = Uint8Array.of(FILTER_IS_TEXT, ...ascii(of.filter));
   return block(TYPE_INTERFACE, body, [

@@ -43,8 +43,17 @@ export interface MapperSocketParts {
   readonly mapper: Mapper;
 }
 
+/** Told of a message that has come (`isReceived`) or goes; `message` is borrowed. */
+export type MessageTap = (
+  message: Uint8Array,
+  client: ClientConnection["credentials"],
+  isReceived: boolean,
+) => void;
+
 /** The open socket. */
 export interface MapperSocket extends Closable {
+  /** Hears of every message while a capture wants them. */
+  tap: MessageTap | undefined;
   /** A batch of the mapper was stored or refused. */
   settled(token: number, isStored: boolean): void;
   /** What has come and gone, for metrics. */
@@ -63,7 +72,10 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
     nowMs: () => machine.monotonicMs(),
     reply: (id, bytes) => {
       messages.sent++;
-      clients.get(id)?.send(faults === undefined ? bytes : faults.reply(bytes));
+      const client = clients.get(id);
+      const sent = faults === undefined ? bytes : faults.reply(bytes);
+      client?.send(sent);
+      if (client !== undefined) socket.tap?.(sent, client.credentials, false);
     },
     newPerUserRate: NEW_PER_USER_RATE,
     onComplaint: (kind, id, count) => complain(log, clients.get(id), kind, count),
@@ -77,6 +89,7 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
     },
     onMessage(client, message, isTruncated) {
       messages.received++;
+      socket.tap?.(message, client.credentials, true);
       if (faults?.loses(message) === true) return;
       if (log.isTraced) log.trace(`mapper socket, client ${client.id}: ${hex(message)}`);
       service.handle(client.id, message, isTruncated);
@@ -103,7 +116,8 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       timer = undefined;
     });
   }
-  return {
+  const socket: MapperSocket = {
+    tap: undefined,
     settled: (token, isStored) => service.settled(token, isStored),
     counts: () => ({
       ...messages,
@@ -116,6 +130,7 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
       listener.close();
     },
   };
+  return socket;
 }
 
 function complain(

@@ -1,15 +1,21 @@
 /** Captures through the control socket, on a gateway whose machine is in memory. */
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fromHex, toHex } from "../../src/base/hex.js";
 import { formatIp, type IpAddress, parseIp } from "../../src/base/ip.js";
 import { BlockReader } from "../../src/capture/pcapng.js";
-import type { CaptureLast, CaptureLine } from "../../src/control/capture/lines.js";
+import type { CaptureLast, CaptureLine, MessageLine } from "../../src/control/capture/lines.js";
 import { startGateway } from "../../src/control/gateway.js";
 import { parseGatewayFlags } from "../../src/control/gateway-flags.js";
 import type { ControlReply, Refusal } from "../../src/control/inspection/api.js";
 import type { CaptureQuestion } from "../../src/control/inspection/capture-question.js";
 import { Log } from "../../src/control/log.js";
+import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
+import { run } from "../../src/programs/demo/namespaces.js";
 import { CaptureArea } from "../../src/tables/capture-area.js";
 import { ControlBlock } from "../../src/tables/control-block.js";
 import { RING_FROM_LOCAL, RING_FROM_TUNNEL } from "../../src/tables/packet-ring.js";
@@ -18,6 +24,8 @@ import { buildIpv4 } from "../../src/wire/ipv4.js";
 import { buildTunnel } from "../../src/wire/tunnel-header.js";
 import { FakeMachine, settle } from "./fake-machine.js";
 
+const hasTshark = (await run("tshark", ["--version"])).code === 0;
+const skip = hasTshark ? false : "tshark is not installed";
 const OWN = "198.51.100.1";
 const FAR = "198.51.100.7";
 const FAR_ENCODED = "10.240.0.22";
@@ -361,6 +369,75 @@ test("a file has both interfaces, the packets, and the statistics at its end", a
   await world.gateway.stop();
 });
 
+/** MC_GET_EA for FAR + 1025, whose encoded address the hosts file gives: answered at once. */
+const QUESTION = fromHex(`1147123444000009${"00".repeat(8)}c6336407${"00".repeat(14)}0401`)!;
+
+test("messages of the mapper socket are captured where they are wanted", async () => {
+  const world = await start();
+  const { client, replies } = world.machine.connect(1);
+  const send = () => world.machine.handlers!.onMessage(client, QUESTION, false);
+  const asked = await ask(world, { format: "lines", filter: "drop ttl-expired", mapper: true });
+  const collected = collect(asked);
+  send();
+  assert.equal(replies.length, 1);
+  await post(world, "/capture/end", "", 7);
+  const { lines, end } = linesOf(await collected);
+  assert.equal(end.packets, 2);
+  const messages = lines as unknown as MessageLine[];
+  assert.deepEqual(
+    messages.map(({ side, direction, kind, pid, message }) => [
+      ...[side, direction, kind, pid, message],
+    ]),
+    [
+      ["mapper", "received", "MC_GET_EA request", 101, toHex(QUESTION)],
+      ["mapper", "sent", "MC_GET_EA ACK", 101, toHex(replies[0]!)],
+    ],
+  );
+  const without = await ask(world, { format: "lines" });
+  send();
+  without.gone.abort();
+  assert.equal(linesOf(await collect(without)).end.packets, 0);
+  await world.gateway.stop();
+});
+
+test("tshark shows captured messages with the dissector", { skip }, async () => {
+  const world = await start();
+  const { client } = world.machine.connect(1);
+  const asked = await ask(world, { mapper: true });
+  const collected = collect(asked);
+  world.machine.handlers!.onMessage(client, QUESTION, false);
+  fromLocal(world, native("10.1.0.9", FAR_ENCODED));
+  world.machine.pass(1);
+  await post(world, "/capture/end", "", 7);
+  const folder = mkdtempSync(join(tmpdir(), "ipref-capture-"));
+  try {
+    const path = join(folder, "messages.pcapng");
+    writeFileSync(path, await collected);
+    const script = join(repositoryRoot(), "packaging", "wireshark", "ipref.lua");
+    const fields = [
+      "frame.interface_name",
+      "frame.comment",
+      "ipref_mapper.address",
+      "ipref.source",
+    ];
+    const wanted = fields.flatMap((field) => ["-e", field]);
+    const args = ["-n", "-X", `lua_script:${script}`, "-r", path, "-T", "fields"];
+    const result = await run("tshark", [...args, "-E", "separator=|", ...wanted]);
+    assert.equal(result.code, 0, result.stderr);
+    const mapping = `10.1.0.9 = ${OWN} + 1030 -> ${FAR_ENCODED} = ${FAR} + 1025`;
+    const comment = `${mapping}; slow path; forwarded`;
+    assert.deepEqual(result.stdout.trimEnd().split("\n"), [
+      `mapper|from process 101 of user 0|${FAR} + 1025|`,
+      `mapper|to process 101 of user 0|${FAR} + 1025|`,
+      `fake0|${comment}||`,
+      `tunnel|${comment}||${OWN} + 1030`,
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  await world.gateway.stop();
+});
+
 test("bad questions are refused with what is wrong", async () => {
   const world = await start();
   const cases: readonly [question: unknown, error: RegExp][] = [
@@ -368,6 +445,7 @@ test("bad questions are refused with what is wrong", async () => {
     ["{", /^The question is no JSON object$/],
     [{ filter: "host" }, /^Cannot read the filter at character 5: found the end, expected an IPv4/],
     [{ filter: 5 }, /^The filter is a text$/],
+    [{ mapper: "yes" }, /^"mapper" is true or false$/],
     [{ format: "pcap" }, /^The format is "pcapng" or "lines"$/],
     [{ toString: 1 }, /^There is no "toString" in a question/],
     [{ count: 0 }, /^Cannot use this "count": expected a whole number from 1 to/],

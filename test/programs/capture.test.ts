@@ -9,7 +9,7 @@ import type { CaptureLine } from "../../src/control/capture/lines.js";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import { run } from "../../src/programs/demo/namespaces.js";
 import { readWish } from "../../src/programs/inspect/capture-options.js";
-import { captureText } from "../../src/programs/inspect/capture-text.js";
+import { captureText, messageText } from "../../src/programs/inspect/capture-text.js";
 
 const PROGRAM = join(repositoryRoot(), "dist", "src", "programs", "ipref.js");
 
@@ -18,7 +18,7 @@ test("Options become a question to the gateway, with bounds by default", () => {
   assert.deepEqual(plain, {
     question: {
       ...{ filter: "", format: "lines", snaplen: 65_535, count: 1_000_000 },
-      ...{ durationMs: 60_000, bytes: 100_000_000 },
+      ...{ durationMs: 60_000, bytes: 100_000_000, mapper: false },
     },
     file: undefined,
     isJson: false,
@@ -26,14 +26,14 @@ test("Options become a question to the gateway, with bounds by default", () => {
   const all = readWish(
     {
       ...{ side: "tunnel", write: "x.pcapng", count: "5", duration: "1.5m" },
-      ...{ maxSize: "2GB", snaplen: "128" },
+      ...{ maxSize: "2GB", snaplen: "128", mapper: true },
     },
     ["port", "53", "or", "port", "443"],
   );
   assert.deepEqual(all, {
     question: {
       ...{ filter: "(port 53 or port 443) and side tunnel", format: "pcapng", snaplen: 128 },
-      ...{ count: 5, durationMs: 90_000, bytes: 2_000_000_000 },
+      ...{ count: 5, durationMs: 90_000, bytes: 2_000_000_000, mapper: true },
     },
     file: "x.pcapng",
     isJson: false,
@@ -85,6 +85,15 @@ test("A line shows time, side, direction, ends and what the gateway knows", () =
   assert.ok(captureText(unknown).includes(" ? > 192.0.2.1 + 7 length"));
   const hostile = captureText({ ...line, comment: "\u001b[2J\u202e" });
   assert.ok(!hostile.includes("\u001b") && !hostile.includes("\u202e"));
+});
+
+test("A message of the mapper socket has a line of its own", () => {
+  const text = messageText({
+    ...{ time: "2026-11-21T12:00:01.000000042Z", side: "mapper", direction: "received" },
+    ...{ kind: "MC_GET_EA request", pid: 12, uid: 105, length: 36, message: "1147" },
+  });
+  const client = "process 12 of user 105";
+  assert.equal(text, `12:00:01.000000042 mapper <= ${client} MC_GET_EA request, length 36`);
 });
 
 test("Mistakes end with status 2 and say what is wrong; no gateway, with status 4", async () => {

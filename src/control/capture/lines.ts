@@ -3,10 +3,23 @@
  * one at the end. Shared by server and client.
  */
 
+import { toHex } from "../../base/hex.js";
 import { formatIp } from "../../base/ip.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import type { CaptureDescription, CaptureEnd, VerdictName } from "../../capture/describe.js";
 import type { DatagramEnd } from "../../capture/outer-header.js";
+import {
+  COMMAND_GET_EA,
+  COMMAND_HOST_DATA,
+  COMMAND_HOST_DATA_HASH,
+  COMMAND_NOOP,
+  MODE_ACK,
+  MODE_DATA,
+  MODE_MASK,
+  MODE_NACK,
+  MODE_REQUEST,
+  OFFSET_COMMAND,
+} from "../../wire/mapper-message.js";
 
 export type CaptureEndReason = "count" | "size" | "duration" | "stopped";
 
@@ -35,6 +48,22 @@ export interface CaptureLineEnd {
   readonly native?: string;
   readonly ipref?: string;
   readonly port?: number;
+}
+
+/** A message of the mapper socket. */
+export interface MessageLine {
+  readonly time: string;
+  readonly side: "mapper";
+  /** Seen from the gateway. */
+  readonly direction: "received" | "sent";
+  /** What it is: `MC_GET_EA request`. */
+  readonly kind: string;
+  /** The client. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly length: number;
+  /** The message itself, hexadecimal. */
+  readonly message: string;
 }
 
 /** The last line. */
@@ -67,6 +96,39 @@ export function captureLine(of: CaptureDescription, { timeNs, ends }: LineParts)
     verdict: of.verdict,
     ...(of.reason !== undefined && { reason: of.reason }),
     comment: of.comment,
+  };
+}
+
+const COMMANDS: Readonly<Record<number, string>> = {
+  [COMMAND_NOOP]: "NOOP",
+  [COMMAND_GET_EA]: "MC_GET_EA",
+  [COMMAND_HOST_DATA]: "MC_HOST_DATA",
+  [COMMAND_HOST_DATA_HASH]: "MC_HOST_DATA_HASH",
+};
+const MODES: Readonly<Record<number, string>> = {
+  [MODE_DATA]: "data",
+  [MODE_REQUEST]: "request",
+  [MODE_ACK]: "ACK",
+  [MODE_NACK]: "NACK",
+};
+
+/** The line of a message. */
+export function messageLine(
+  message: Uint8Array,
+  client: { readonly pid: number; readonly uid: number },
+  isReceived: boolean,
+  timeNs: bigint,
+): MessageLine {
+  const octet = message[OFFSET_COMMAND] ?? 0;
+  const command = octet & ~MODE_MASK;
+  return {
+    time: formatTime(timeNs),
+    side: "mapper",
+    direction: isReceived ? "received" : "sent",
+    kind: `${COMMANDS[command] ?? `command ${command}`} ${MODES[octet & MODE_MASK]}`,
+    ...{ pid: client.pid, uid: client.uid },
+    length: message.length,
+    message: toHex(message),
   };
 }
 

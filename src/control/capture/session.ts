@@ -10,6 +10,7 @@ import { type CaptureFilter, compileFilter, formatFilter } from "../../capture/f
 import { buildDatagram, type DatagramEnd, outerLength } from "../../capture/outer-header.js";
 import {
   interfaceBlock,
+  LINK_USER0,
   PACKET_INBOUND,
   PACKET_OUTBOUND,
   packetBlock,
@@ -26,7 +27,7 @@ import {
   TO_TUNNEL,
 } from "../../tables/capture-ring.js";
 import { ChunkQueue } from "./chunk-queue.js";
-import { type CaptureEndReason, captureLine } from "./lines.js";
+import { type CaptureEndReason, captureLine, messageLine } from "./lines.js";
 
 /** Time of one turn: the main thread has packets to forward. */
 const TURN_BUDGET_MS = 4;
@@ -37,7 +38,9 @@ const RECORDS_AT_A_TIME = 128;
 /** Records of the slow path that wait for the next turn. */
 const WAITING_RECORDS_MAX = 4096;
 
+/** In the order of the interfaces in a file; the mapper socket comes behind them. */
 const SIDES = [SIDE_LOCAL, SIDE_TUNNEL] as const;
+const MESSAGES_INTERFACE = SIDES.length;
 
 /** What is to be captured, within which limits. */
 export interface CaptureRequest {
@@ -47,6 +50,8 @@ export interface CaptureRequest {
   readonly countMax: number;
   readonly durationMs: number;
   readonly bytesMax: number;
+  /** With the messages of the mapper socket, to which the filter does not apply. */
+  readonly hasMessages: boolean;
 }
 
 /** What a session works with. */
@@ -87,6 +92,7 @@ export class CaptureSession {
     [SIDE_LOCAL]: { shown: 0, lost: 0 },
     [SIDE_TUNNEL]: { shown: 0, lost: 0 },
   };
+  readonly #messages: SideCounts = { shown: 0, lost: 0 };
   readonly #waiting: CaptureRecord[] = [];
   #bytes = 0;
   #isEnded = false;
@@ -113,6 +119,27 @@ export class CaptureSession {
     if (this.#waiting.length < WAITING_RECORDS_MAX) {
       this.#waiting.push({ ...record, sides: wanted });
     } else this.#lose(cameInAt(record.direction), 1);
+  }
+
+  /** A message of the mapper socket. Borrows it. */
+  offerMessage(
+    message: Uint8Array,
+    client: { readonly pid: number; readonly uid: number },
+    isReceived: boolean,
+  ): void {
+    if (this.#isEnded) return;
+    const timeNs = this.#timeNs(this.#parts.nowMs());
+    if (this.#parts.request.format === "lines") {
+      const line = messageLine(message, client, isReceived, timeNs);
+      return this.#push(`${JSON.stringify(line)}\n`, this.#messages);
+    }
+    const way = isReceived ? "from" : "to";
+    const block = packetBlock({
+      ...{ on: MESSAGES_INTERFACE, timeNs, packet: message, originalLength: message.length },
+      flags: isReceived ? PACKET_INBOUND : PACKET_OUTBOUND,
+      comment: `${way} process ${client.pid} of user ${client.uid}`,
+    });
+    this.#push(block, this.#messages);
   }
 
   /** Now and then: gives out what has come. */
@@ -190,16 +217,30 @@ export class CaptureSession {
       const { request } = this.#parts;
       const chunk =
         request.format === "pcapng" ? this.#block(record, side) : this.#line(record, side);
-      if (this.#bytes + chunk.length > request.bytesMax) return this.end("size");
-      if (!this.#queue.push(chunk)) {
-        this.#lose(side, 1);
-        continue;
-      }
-      this.#bytes += chunk.length;
-      this.#counts[side].shown++;
-      const { [SIDE_LOCAL]: local, [SIDE_TUNNEL]: tunnel } = this.#counts;
-      if (local.shown + tunnel.shown >= request.countMax) return this.end("count");
+      this.#push(chunk, this.#counts[side]);
     }
+  }
+
+  /** One packet or message into the queue; ends the capture when that reaches a limit. */
+  #push(chunk: string | Uint8Array, counts: SideCounts): void {
+    const { bytesMax, countMax } = this.#parts.request;
+    if (this.#bytes + chunk.length > bytesMax) return this.end("size");
+    if (!this.#queue.push(chunk)) {
+      counts.lost++;
+      return;
+    }
+    this.#bytes += chunk.length;
+    counts.shown++;
+    if (this.#total().packets >= countMax) this.end("count");
+  }
+
+  #total(): { packets: number; lost: number } {
+    const { [SIDE_LOCAL]: local, [SIDE_TUNNEL]: tunnel } = this.#counts;
+    const messages = this.#messages;
+    return {
+      packets: local.shown + tunnel.shown + messages.shown,
+      lost: local.lost + tunnel.lost + messages.lost,
+    };
   }
 
   #timeNs(timeMs: number): bigint {
@@ -257,20 +298,24 @@ export class CaptureSession {
     const tunnel = `Tunnel: UDP port ${tunnelEnd.port}, outer headers as the kernel makes them`;
     this.#queue.push(interfaceBlock({ name: tunName, description: local, snaplen, filter }));
     this.#queue.push(interfaceBlock({ name: "tunnel", description: tunnel, snaplen, filter }));
+    if (request.hasMessages) {
+      const description = "Messages of the mapper socket";
+      const head = { name: "mapper", description, snaplen: 65_535, filter: "", link: LINK_USER0 };
+      this.#queue.push(interfaceBlock(head));
+    }
     this.#queue.flush();
   }
 
   #writeLast(reason: CaptureEndReason): void {
-    const [local, tunnel] = [this.#counts[SIDE_LOCAL], this.#counts[SIDE_TUNNEL]];
-    const packets = local.shown + tunnel.shown;
-    const end = { reason, packets, lost: local.lost + tunnel.lost };
+    const end = { reason, ...this.#total() };
     this.#queue.pushLast(`${JSON.stringify({ end })}\n`);
   }
 
   #writeStatistics(): void {
     const endNs = this.#timeNs(this.#parts.nowMs());
-    for (const [on, side] of SIDES.entries()) {
-      const { shown: received, lost: dropped } = this.#counts[side];
+    const counts = SIDES.map((side) => this.#counts[side]);
+    if (this.#parts.request.hasMessages) counts.push(this.#messages);
+    for (const [on, { shown: received, lost: dropped }] of counts.entries()) {
       const startNs = this.#startNs;
       this.#queue.pushLast(statisticsBlock({ on, startNs, endNs, received, dropped }));
     }

@@ -10,6 +10,8 @@ export interface CaptureQuestion {
   readonly count?: number;
   readonly durationMs?: number;
   readonly bytes?: number;
+  /** With the messages of the mapper socket; the filter is for packets alone. */
+  readonly mapper?: boolean;
 }
 
 export const CAPTURE_DEFAULTS = {
@@ -19,6 +21,7 @@ export const CAPTURE_DEFAULTS = {
   count: 1_000_000,
   durationMs: 60_000,
   bytes: 100_000_000,
+  mapper: false,
 } as const satisfies Required<CaptureQuestion>;
 
 /** The least and the most that a limit can be: a packet's headers, an hour, what a disk may hold. */

@@ -99,6 +99,7 @@ class Captures {
       timer.close();
       shared.control.setCaptureGeneration(0);
       this.#desk.tap = undefined;
+      this.#parts.mapperSocket.tap = undefined;
       this.#running = undefined;
       log.info(`capture of ${caller} has ended`, "capture");
     });
@@ -110,6 +111,10 @@ class Captures {
       nowMs: () => machine.monotonicMs(),
       take: (record) => session.offer(record),
     });
+    if (request.hasMessages) {
+      this.#parts.mapperSocket.tap = (message, client, isReceived) =>
+        session.offerMessage(message, client, isReceived);
+    }
     this.#area.write({ snaplen: request.snaplen, filter });
     shared.control.setCaptureGeneration(generation);
     const text = `capture of ${caller} begins${filter === "" ? "" : `: ${filter}`}`;
@@ -153,7 +158,7 @@ function readQuestion(text: string): CaptureRequest | string {
     if (!Object.hasOwn(CAPTURE_DEFAULTS, name))
       return `There is no "${name}" in a question for a capture`;
   }
-  const { filter: filterText, format, ...limits } = { ...CAPTURE_DEFAULTS, ...question };
+  const { filter: filterText, format, mapper, ...limits } = { ...CAPTURE_DEFAULTS, ...question };
   if (format !== "pcapng" && format !== "lines") return 'The format is "pcapng" or "lines"';
   for (const [name, [least, most]] of Object.entries(CAPTURE_BOUNDS)) {
     const value: unknown = limits[name as keyof typeof CAPTURE_BOUNDS];
@@ -161,10 +166,12 @@ function readQuestion(text: string): CaptureRequest | string {
       return `Cannot use this "${name}": expected a whole number from ${least} to ${most}`;
     }
   }
+  if (typeof mapper !== "boolean") return '"mapper" is true or false';
   const filter = readFilter(filterText);
   if (typeof filter === "string") return filter;
   const { snaplen, count, durationMs, bytes } = limits;
-  return { filter, format, snaplen, countMax: count, durationMs, bytesMax: bytes };
+  const rest = { countMax: count, durationMs, bytesMax: bytes, hasMessages: mapper };
+  return { filter, format, snaplen, ...rest };
 }
 
 function readObject(text: string): CaptureQuestion | undefined {

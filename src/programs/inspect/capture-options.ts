@@ -40,7 +40,8 @@ export function readWish(options: Values, words: readonly string[]): CaptureWish
   const limits = readLimits(options);
   if (typeof limits === "string") return limits;
   const format = file === undefined ? "lines" : "pcapng";
-  return { question: { filter: filter.text, format, ...limits }, file, isJson };
+  const mapper = options.mapper === true;
+  return { question: { filter: filter.text, format, mapper, ...limits }, file, isJson };
 }
 
 function textOf(options: Values, name: string): string | undefined {
@@ -56,7 +57,7 @@ function readFilter(text: string, side: string): { text: string } | { fault: str
   return { text: parsed.filter.kind === "all" ? `side ${side}` : `(${text}) and side ${side}` };
 }
 
-type Limits = Omit<Required<CaptureQuestion>, "filter" | "format">;
+type Limits = Omit<Required<CaptureQuestion>, "filter" | "format" | "mapper">;
 
 function readLimits(options: Values): Limits | string {
   const { snaplen, count, durationMs, bytes } = CAPTURE_DEFAULTS;

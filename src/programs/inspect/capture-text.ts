@@ -1,7 +1,7 @@
 /** A captured packet as one line of text, as it is read in a terminal. */
 
 import { printable } from "../../base/printable.js";
-import type { CaptureLine, CaptureLineEnd } from "../../control/capture/lines.js";
+import type { CaptureLine, CaptureLineEnd, MessageLine } from "../../control/capture/lines.js";
 
 const TIME_START = "YYYY-MM-DDT".length;
 const SIDE_COLUMNS = 6;
@@ -22,6 +22,15 @@ export function captureText(line: CaptureLine): string {
     : `${endText(line.source)} > ${endText(line.destination)}`;
   const text = `${time} ${side} ${arrow} ${protocol} ${ends} length ${line.length}; ${line.comment}`;
   return printable(text);
+}
+
+/** A message of the mapper socket; what it says is for Wireshark, or for --json. */
+export function messageText(line: MessageLine): string {
+  const time = line.time.slice(TIME_START, -1);
+  const arrow = line.direction === "sent" ? "=>" : "<=";
+  const side = line.side.padEnd(SIDE_COLUMNS);
+  const client = `process ${line.pid} of user ${line.uid}`;
+  return printable(`${time} ${side} ${arrow} ${client} ${line.kind}, length ${line.length}`);
 }
 
 function endText({ native, ipref, port }: CaptureLineEnd): string {

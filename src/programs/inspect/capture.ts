@@ -4,13 +4,13 @@
  */
 
 import { type Command, Option } from "commander";
-import type { CaptureLast, CaptureLine } from "../../control/capture/lines.js";
+import type { CaptureLast, CaptureLine, MessageLine } from "../../control/capture/lines.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../exit-status.js";
 import { answerLines, askPart, complainUnavailable } from "./ask.js";
 import { FileRefused, writeCapture } from "./capture-file.js";
 import { type CaptureWish, readWish } from "./capture-options.js";
-import { captureText } from "./capture-text.js";
+import { captureText, messageText } from "./capture-text.js";
 import { lineWriter } from "./output.js";
 
 const HELP = `
@@ -41,6 +41,7 @@ export function define(): Command {
         .choices(["local", "tunnel", "both"])
         .default("both"),
     )
+    .option("--mapper", "with the messages of the mapper socket; no filter applies to them")
     .option("--json", "one JSON value for each packet")
     .addHelpText("after", HELP);
   return addRunOption(command);
@@ -149,12 +150,13 @@ async function printLines(
 ): Promise<number> {
   const writer = lineWriter();
   for await (const text of lines) {
-    const line = JSON.parse(text) as CaptureLine | CaptureLast;
+    const line = JSON.parse(text) as CaptureLine | MessageLine | CaptureLast;
     if ("end" in line) {
       process.stderr.write(`${describeEnd(line)}\n`);
       return EXIT_OK;
     }
-    const isRead = await writer.write(`${isJson ? text : captureText(line)}\n`);
+    const shown = line.side === "mapper" ? messageText(line) : captureText(line);
+    const isRead = await writer.write(`${isJson ? text : shown}\n`);
     if (!isRead && !ending.isAsked) ending.ask();
   }
   process.stderr.write("The capture broke off: the gateway has ended\n");
