@@ -162,6 +162,19 @@ test("a port that is not to be had is a warning, one for everybody as well", asy
   await silent.gateway.stop();
 });
 
+test("an address that is none is refused with what is wanted", () => {
+  for (const value of ["9145", "127.0.0.1", "[::1:9145", "host.example:1"]) {
+    const parsed = parseGatewayFlags([...FLAGS, "-metrics", value]);
+    assert.ok(parsed.kind === "errors" && parsed.exitStatus === 2, value);
+    const [line] = parsed.lines;
+    assert.equal(
+      line,
+      `Cannot use -metrics: found "${value}", expected an address and a port, ` +
+        "such as 127.0.0.1:9145",
+    );
+  }
+});
+
 test("listen addresses: four forms, and nothing else", () => {
   const formOf = (text: string) => {
     const found = parseListenAddress(text);

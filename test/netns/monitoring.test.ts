@@ -199,6 +199,28 @@ describe("monitoring of ipref up", { skip: upWhy?.reason ?? false, timeout: 120_
     assert.ok(starts.length >= 2, "the parts' own events are kept");
   });
 
+  it("shows the rest when a part hangs, and names it", async () => {
+    const state = JSON.parse(readFileSync(join(folder, "run", "up.json"), "utf8")) as {
+      parts: { pid: number }[];
+    };
+    const agent = state.parts[2]!.pid;
+    process.kill(agent, "SIGSTOP");
+    try {
+      const values = valuesOf((await curl("/metrics")).body);
+      assert.equal(values.get('ipref_up_part_scrape_success{part="agent"}'), 0);
+      assert.equal(values.get('ipref_up_part_scrape_success{part="gateway"}'), 1);
+      assert.ok(values.has('process_cpu_seconds_total{part="gateway"}'));
+      assert.ok(!values.has('process_cpu_seconds_total{part="agent"}'));
+      const { status, body } = await curl("/healthz");
+      assert.equal(status, 503);
+      assert.match(body, /"name":"agent","state":"failing","detail":"does not answer/);
+    } finally {
+      process.kill(agent, "SIGCONT");
+    }
+    const isBack = async () => ((await curl("/healthz")).status === 200 ? true : undefined);
+    assert.ok(await waitFor(isBack, 10_000, 200));
+  });
+
   it("counts the restart of a part that was killed", async () => {
     const state = JSON.parse(readFileSync(join(folder, "run", "up.json"), "utf8")) as {
       parts: { pid: number }[];
