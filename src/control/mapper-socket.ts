@@ -98,11 +98,7 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
     onClose(client, reason) {
       clients.delete(client.id);
       service.disconnected(client.id);
-      if (reason === "send-queue-full") {
-        const text = `mapper socket: a client does not read its answers: closed ${client.id}`;
-        log.warning(text, "mapper-client-slow");
-      }
-      log.debug("mbroker", `client ${client.id}: ${reason}`);
+      tellClosed(log, client, reason);
     },
   });
   let timer: Closable | undefined;
@@ -131,6 +127,14 @@ export function startMapperSocket(parts: MapperSocketParts): MapperSocket {
     },
   };
   return socket;
+}
+
+function tellClosed(log: Log, { id }: ClientConnection, reason: string): void {
+  if (reason === "send-queue-full") {
+    const text = `mapper socket: a client does not read its answers: closed ${id}`;
+    log.warning(text, "mapper-client-slow");
+  }
+  log.debug("mbroker", `client ${id}: ${reason}`);
 }
 
 function complain(

@@ -2,8 +2,8 @@
  * A worker's slab as system calls need it, and waiting for one descriptor or the order to end.
  * Worker thread. poll(2); the layout of the slab is that of tables/arena.ts.
  *
- * One descriptor brings two messages (eventfd.ts): a signal ends the worker, a nudge asks whether it
- * is alive, which it answers from the same place where it waits. Nobody asks: no cost.
+ * One descriptor brings two messages (eventfd.ts): a signal ends the worker, a nudge asks whether
+ * it is alive, which it answers from the same place where it waits. Nobody asks: no cost.
  */
 
 import { type SlabLayout, slabLayout } from "../tables/arena.js";

@@ -1,8 +1,8 @@
 /**
  * The log of `ipref-coredns` (spec/resolver.md 2.1): standard output, no time stamps,
  * `[LEVEL] plugin/NAME: text`. Lines of one turn of the event loop leave with one write. When the
- * reader of a pipe is too slow, lines are lost and counted instead of held without bound. Events that
- * repeat are limited, but for the query log that was asked for.
+ * reader of a pipe is too slow, lines are lost and counted instead of held without bound. Events
+ * that repeat are limited, but for the query log that was asked for.
  */
 
 import { writeSync } from "node:fs";
