@@ -2,6 +2,7 @@
 // zone, AA records. Each is broken, found alone, and put right by the printed command line.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { Namespaces } from "../../src/programs/demo/namespaces.js";
 import { missingPrograms, whyNoNamespaces } from "../../src/programs/demo/requirements.js";
@@ -12,6 +13,10 @@ const why = await whyNoNamespaces(["ip", "nft", "knotd", "dig", "nsupdate"]);
 const skip = why === undefined ? false : why.reason;
 const noDnsmasq = missingPrograms(["dnsmasq"]).length > 0 ? "dnsmasq is not installed" : false;
 const noUnbound = missingPrograms(["unbound"]).length > 0 ? "unbound is not installed" : false;
+const RESOLVED = "/usr/lib/systemd/systemd-resolved";
+const hasResolved =
+  existsSync(RESOLVED) && missingPrograms(["dbus-daemon", "resolvectl"]).length === 0;
+const noResolved = hasResolved ? false : "systemd-resolved or dbus-daemon is not installed";
 const NODE = process.execPath;
 const SECRET = Buffer.alloc(32, 9).toString("base64");
 const ZONE = "home.example.com";
@@ -196,6 +201,51 @@ unbound -c /etc/unbound/unbound.conf`);
     assert.deepEqual(kept, [...parts, "192.168.0.0/16"]);
     await machine.must("echo nameserver 127.0.0.1 > /etc/resolv.conf");
     await machine.endProgram("unbound");
+  });
+
+  it("dns-rebinding: unbound in front validates with DNSSEC", { skip: noUnbound }, async () => {
+    const digest = "ab".repeat(32);
+    await machine.must(`cat > /etc/unbound/unbound.conf <<'END'
+server:
+    interface: 127.0.0.4
+    username: ""
+    chroot: ""
+    pidfile: ""
+    directory: "/etc/unbound"
+    do-not-query-localhost: no
+    trust-anchor: "ipref.internal. DS 1 13 2 ${digest}"
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1
+END
+unbound -c /etc/unbound/unbound.conf`);
+    await machine.assertFault("echo nameserver 127.0.0.4 > /etc/resolv.conf", {
+      check: "dns-rebinding",
+      verdict: "FAIL",
+      evidence: /DNS server 127\.0\.0\.4: validates with DNSSEC/,
+      fix: /^sed -i .*'1i nameserver 10\.1\.0\.2'/,
+    });
+    await machine.must("echo nameserver 127.0.0.1 > /etc/resolv.conf");
+    await machine.endProgram("unbound");
+  });
+
+  it("machine-dns: systemd-resolved is told by resolvectl", { skip: noResolved }, async () => {
+    await machine.must("mkdir -p /run/dbus /run/systemd");
+    const bus = await machine.start(
+      "dbus-daemon --system --nopidfile --nofork --print-address",
+      /unix:/,
+    );
+    const resolved = await machine.start(RESOLVED, /Using system hostname/);
+    await machine.must(`mkdir -p /etc/systemd && resolvectl dns wan ${NAME_SERVER}`);
+    await machine.assertFault("echo nameserver 127.0.0.53 > /etc/resolv.conf", {
+      check: "machine-dns",
+      verdict: "WARN",
+      evidence: /names 127\.0\.0\.53, which does not know encoded addresses/,
+      fix: /^resolvectl dns ipref0 10\.1\.0\.2 && resolvectl domain ipref0 '~\.'$/,
+    });
+    await machine.must("echo nameserver 127.0.0.1 > /etc/resolv.conf");
+    for (const { child } of [resolved, bus]) child.kill("SIGTERM");
+    await machine.endProgram("systemd-resolve");
   });
 
   it("aa-records: a reference that gateways refuse", async () => {

@@ -32,6 +32,8 @@ export interface ServerProbe {
   readonly server: string;
   readonly encoded: ProbeAnswer;
   readonly plain: ProbeAnswer;
+  /** It answers only when it is told not to validate with DNSSEC. */
+  readonly isValidating: boolean;
   /** In words, for "error" and "no answer". */
   readonly reason: string;
 }
@@ -70,7 +72,9 @@ export function judgeMachineDns(facts: MachineDnsFacts): Finding {
       "sed -i 's/^hosts:.*/hosts: files dns/' /etc/nsswitch.conf",
     );
   }
-  const at = servers.findIndex(({ encoded, plain }) => encoded === "right" || plain === "right");
+  const at = servers.findIndex(
+    ({ encoded, plain, isValidating }) => encoded === "right" || plain === "right" || isValidating,
+  );
   if (at === 0)
     return judge.pass(`its first server, ${servers[0]!.server}, knows encoded addresses`);
   const first = servers[0]?.server ?? "no server";
@@ -145,7 +149,10 @@ export function judgeRebinding(facts: RebindingFacts): Finding[] {
   const { servers, own, filters, encodeNet, localServers } = facts;
   const net = formatPrefix(encodeNet);
   const findings: Finding[] = [];
-  for (const { server, encoded, plain, reason } of servers) {
+  // Those behind a server that answers rightly are asked only when it is silent.
+  const end = servers.findIndex(({ encoded }) => encoded === "right");
+  const asked = end < 0 ? servers : servers.slice(0, end + 1);
+  for (const { server, encoded, plain, isValidating } of asked) {
     const judge = judgeOf("dns-rebinding", `DNS server ${server}`);
     if (plain === "right" && encoded !== "right") {
       const isLocal = localServers.includes(server);
@@ -157,10 +164,10 @@ export function judgeRebinding(facts: RebindingFacts): Finding[] {
         ),
       );
     } else if (encoded === "right") findings.push(judge.pass(`passes answers in ${net} on`));
-    else if (reason.includes("SERVFAIL") && own?.encoded === "right") {
+    else if (isValidating) {
       findings.push(
         judge.fail(
-          "answers SERVFAIL where the own DNS server answers: it validates with DNSSEC",
+          "validates with DNSSEC and discards answers that ipref up has changed",
           ...(RESOLVED_STUBS.includes(server)
             ? [`resolvectl dnssec ${shellWord(facts.tunName)} no`]
             : [firstServer(facts.ownAddress)]),

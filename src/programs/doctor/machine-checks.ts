@@ -217,15 +217,17 @@ function socketFacts(context: DoctorContext): SocketFacts[] {
     const isMapper = path === gateway.mapperSocket;
     // Control sockets can be switched off; a missing one is no fault.
     if (entry === undefined && !isMapper) return [];
+    const isListening = entry !== undefined && socketListens(path);
     return [
       {
         path,
         what,
         isThere: entry !== undefined,
         isVisible: true,
-        isListening: entry !== undefined && socketListens(path),
+        isListening,
         mode: (entry?.mode ?? 0) & 0o777,
-        isOwnerRunning,
+        // Who is no root does not know all processes; but a socket that listens has an owner.
+        isOwnerRunning: isOwnerRunning || isListening,
         restart: context.restart,
       },
     ];

@@ -5,14 +5,10 @@ import { formatIp, type IpAddress, isLoopback, parseIp, sameAddress } from "../.
 import type { Finding } from "../../control/doctor/finding.js";
 import {
   dnsmasqFilter,
-  ENCODED_NAME,
   isPrivateForDnsmasq,
   judgeMachineDns,
   judgeRebinding,
   nameServersOf,
-  PLAIN_ADDRESS,
-  PLAIN_NAME,
-  type ProbeAnswer,
   RESOLVED_STUBS,
   type RebindingFilter,
   type ServerProbe,
@@ -20,14 +16,12 @@ import {
   unboundFilters,
 } from "../../control/doctor/names.js";
 import { ownAddressOf } from "../../control/doctor/network.js";
-import { serverResolver } from "../../platform/agent-resolver.js";
 import { machineListenAddress } from "../up-plan.js";
 import type { Check } from "./check.js";
 import type { DoctorContext } from "./context.js";
+import { probeServer } from "./server-probe.js";
 import { type KnownProgram, namesIn, processService, programsRunning, readText } from "./tools.js";
 
-/** A server that is silent for so long is not waited for. */
-const ANSWER_MS = 2000;
 const TIMEOUT_MS = 6000;
 const DNS_PORT = 53;
 
@@ -96,51 +90,12 @@ function ownProbe(context: DoctorContext): Promise<ServerProbe | undefined> {
     return Promise.resolve(undefined);
   }
   const listen = machineListenAddress(configuration);
-  return probe(context, listen, configuration.resolver.port);
+  return probeServer(listen, configuration.resolver.port, ownAddressOf(context.gateway.encodeNet));
 }
 
 function probes(context: DoctorContext, names: readonly string[]): Promise<ServerProbe[]> {
-  return Promise.all(names.map((name) => probe(context, name, DNS_PORT)));
-}
-
-const silent = Symbol("silent");
-
-/** Asks a server for both names. */
-async function probe(
-  { gateway }: DoctorContext,
-  server: string,
-  port: number,
-): Promise<ServerProbe> {
-  const address = parseIp(server.replace(/%.*$/, ""));
-  if (address === undefined || server.includes("%")) {
-    const reason = "its address is not understood";
-    return { server, encoded: "error", plain: "error", reason };
-  }
-  const resolver = serverResolver([{ address, port }]);
-  const own = ownAddressOf(gateway.encodeNet);
-  const [encoded, plain] = await Promise.all([
-    answerOf(resolver.addresses(ENCODED_NAME, own.version), own),
-    answerOf(resolver.addresses(PLAIN_NAME, 4), parseIp(PLAIN_ADDRESS)!),
-  ]);
-  const reason = encoded.reason === "" ? plain.reason : encoded.reason;
-  return { server, encoded: encoded.answer, plain: plain.answer, reason };
-}
-
-async function answerOf(
-  asked: ReturnType<ReturnType<typeof serverResolver>["addresses"]>,
-  wanted: IpAddress,
-): Promise<{ answer: ProbeAnswer; reason: string }> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<typeof silent>((resolve) => {
-    timer = setTimeout(() => resolve(silent), ANSWER_MS);
-  });
-  const result = await Promise.race([asked, late]);
-  clearTimeout(timer);
-  if (result === silent) return { answer: "no answer", reason: "it does not answer" };
-  if (result.kind === "absent") return { answer: "absent", reason: "" };
-  if (result.kind === "failed") return { answer: "error", reason: result.reason };
-  const isRight = result.addresses.some((address) => sameAddress(address, wanted));
-  return { answer: isRight ? "right" : "wrong", reason: "" };
+  const own = ownAddressOf(context.gateway.encodeNet);
+  return Promise.all(names.map((name) => probeServer(name, DNS_PORT, own)));
 }
 
 /** dnsmasq processes of this machine that filter: by their command line or by a file. */

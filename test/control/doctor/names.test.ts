@@ -24,12 +24,14 @@ const knows = (server: string): ServerProbe => ({
   server,
   encoded: "right",
   plain: "right",
+  isValidating: false,
   reason: "",
 });
 const ignorant = (server: string): ServerProbe => ({
   server,
   encoded: "absent",
   plain: "absent",
+  isValidating: false,
   reason: "",
 });
 
@@ -130,11 +132,19 @@ test("judgeRebinding() takes the filter out of the configuration that has it", (
   assert.equal(byHand!.fixes[0]!.command, "kill 7 && sleep 1 && dnsmasq --server=127.0.0.1");
 });
 
-test("judgeRebinding() takes SERVFAIL of a server in front for DNSSEC", () => {
+test("judgeRebinding() tells DNSSEC from other failures of a server in front", () => {
   const reason = "the resolver answers SERVFAIL";
-  const validating = { ...knows("127.0.0.9"), encoded: "error", plain: "error", reason } as const;
+  const failing = { ...knows("127.0.0.9"), encoded: "error", plain: "error", reason } as const;
+  const [passed] = judgeRebinding({ ...REBINDING, servers: [failing] });
+  assert.equal(passed!.verdict, "PASS");
+  const validating = { ...failing, isValidating: true };
   const [finding] = judgeRebinding({ ...REBINDING, servers: [validating] });
-  assert.match(line(finding!), /^FAIL .* validates with DNSSEC \| sed -i .*'1i nameserver 127/);
+  assert.match(line(finding!), /^FAIL validates with DNSSEC .* \| sed -i .*'1i nameserver 127/);
+  const behind = judgeRebinding({ ...REBINDING, servers: [knows("127.0.0.1"), validating] });
+  assert.deepEqual(
+    behind.map(({ verdict }) => verdict),
+    ["PASS"],
+  );
   const stub = { ...validating, server: "127.0.0.53" };
   const [resolved] = judgeRebinding({ ...REBINDING, servers: [stub] });
   assert.match(line(resolved!), /\| resolvectl dnssec ipref0 no$/);
