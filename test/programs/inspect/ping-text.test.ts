@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseIp } from "../../../src/base/ip.js";
+import type { ExplainReport } from "../../../src/control/inspection/explain-report.js";
 import { errorText } from "../../../src/programs/inspect/echo-probes.js";
+import { explainLines } from "../../../src/programs/inspect/explain-text.js";
 import { BadNumber, numberOption } from "../../../src/programs/inspect/number-option.js";
 import {
   FileRefused,
@@ -35,6 +37,21 @@ test("the head names the encoded address, the IPREF address and the gateway", ()
   );
   const bare = { ...TARGET, ipref: undefined, route: undefined };
   assert.equal(headText(bare), "web.example (10.240.0.22)");
+});
+
+test("control characters of names and owners do not reach the terminal", () => {
+  const text = "published by \u001b[2J\u0007 zone";
+  const report = {
+    ...{ direction: "outbound", packet: "", octets: 1, path: "slow", mappings: [] },
+    ...{ sentBytes: [], writtenBytes: [], verdict: { kind: "delivered", text } },
+    steps: [{ title: "remote host", result: "ok", text, rule: "mapper 3.5" }],
+  } as const satisfies ExplainReport;
+  const lines = explainLines(report, [text], 100);
+  assert.ok(
+    lines.every((line) => !/\p{Cc}/u.test(line)),
+    JSON.stringify(lines),
+  );
+  assert.equal(lines[0], "ok  name         published by \\x1b[2J\\x07 zone");
 });
 
 test("each end of a request has a line", () => {
