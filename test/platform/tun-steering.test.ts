@@ -70,6 +70,20 @@ function takeFrom(device: TunDevice): number {
   return found.indexOf(true);
 }
 
+/** Packets that waited in a queue. */
+function drain(fd: number): number {
+  const { address } = allocateMemory(2048);
+  let count = 0;
+  while (libc.read(fd, address, 2048) > 0) count++;
+  return count;
+}
+
+/** An empty datagram of IPv4. */
+function udpPacket(from: Uint8Array, to: Uint8Array): Uint8Array {
+  const head = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
+  return Uint8Array.from([...head, ...from, ...to, 0, 9, 0, 9, 0, 8, 0, 0]);
+}
+
 /**
  * The queue that a packet shall go to: the rules of tun-steering.ts in plain words; -1 for a
  * truncated one, which may go anywhere.
@@ -130,14 +144,35 @@ describe("Queues of a TUN device", { skip: SKIP_WITHOUT_ROOT }, () => {
     });
   }
 
+  test("A flood that overruns the side queue costs no packet of a known flow", () => {
+    const device = openSteered(4, 7);
+    publish(device, 4, 7);
+    const link = JSON.parse(run("ip", "-j", "link", "show", device.name))[0];
+    const send = makeSender(device, 4);
+    const [from, to] = addresses(4, true);
+    const [unknown] = addresses(4, false);
+    const fragment = udpPacket(from!, to!);
+    fragment[6] = 0x20;
+    const known = udpPacket(from!, to!);
+    for (let count = 0; count < 2 * link.txqlen; count++) {
+      send(count % 2 === 0 ? fragment : udpPacket(from!, unknown!));
+      if (count % 20 === 0) send(known);
+    }
+    const wanted = (2 * link.txqlen) / 20;
+    assert.equal(
+      device.queueFds.map(drain).reduce((sum, count) => sum + count),
+      wanted,
+    );
+    assert.equal(drain(device.side!.fd), link.txqlen);
+    device.close();
+  });
+
   test("An address that is forgotten goes to the side queue again", () => {
     const device = openSteered(4, 5);
     const known = new KnownAddresses(device.side!.known, 5);
     const send = makeSender(device, 4);
     const [from, to] = addresses(4, true);
-    const packet = Uint8Array.from([
-      ...[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, ...from!, ...to!, 0, 9, 0, 9, 0, 8, 0, 0],
-    ]);
+    const packet = udpPacket(from!, to!);
     const words = [from, to].map((bytes) => new Int32Array(bytes!.slice().buffer));
     for (const address of words) known.add(address, 0, 1);
     send(packet);
