@@ -67,9 +67,15 @@ export interface OwnGateway {
   readonly mappings: MappingView;
 }
 
+/** Comments that are remembered: a flow has one for each direction. */
+const COMMENTS_MAX = 4096;
+/** Octets in front of a packet that a comment can depend on: the longest tunnel header. */
+const COMMENT_HEAD_BYTES = 76;
+
 /** Describes records one after the other; one object per capture. */
 export class CaptureDescriber {
   readonly #subject = new CaptureSubject();
+  readonly #comments = new Map<string, string>();
   readonly #own: OwnGateway;
 
   constructor(own: OwnGateway) {
@@ -99,6 +105,23 @@ export class CaptureDescriber {
       `${endText(source)} -> ${endText(destination)}; ${head.path} path; ` +
       `${VERDICT_TEXTS[head.verdict]}${why}`;
     return { ...head, comment };
+  }
+
+  /**
+   * The comment of a record. Those of forwarded packets of the fast path are remembered: there are
+   * many, and their mappings stand in the packets themselves.
+   */
+  comment(record: CaptureRecord, side: CaptureSide): string {
+    if (record.path !== PATH_FAST || record.verdict !== VERDICT_FORWARDED) {
+      return this.describe(record, side).comment;
+    }
+    const key = commentKey(record);
+    const known = this.#comments.get(key);
+    if (known !== undefined) return known;
+    const { comment } = this.describe(record, side);
+    if (this.#comments.size >= COMMENTS_MAX) this.#comments.clear();
+    this.#comments.set(key, comment);
+    return comment;
   }
 
   #ends(record: CaptureRecord): [CaptureEnd, CaptureEnd] {
@@ -132,6 +155,19 @@ export class CaptureDescriber {
       port: port === NONE ? undefined : port,
     };
   }
+}
+
+/** Everything that a comment depends on, and as little else as is easily left out. */
+function commentKey({ native, tunnel, direction, remote }: CaptureRecord): string {
+  // Addresses of the native packet: octets 12 to 19, or 8 to 39.
+  const isIpv4 = native.length > 0 && native[0]! >>> 4 === 4;
+  const addresses = isIpv4 ? native.subarray(12, 20) : native.subarray(8, 40);
+  // Format G without fragment information: the fast path takes nothing else.
+  const size = tunnel[1] === 0x40 ? 8 : 32;
+  const length = 4 + size + (8 << ((tunnel[0]! >>> 2) & 3));
+  const header = tunnel.subarray(4, Math.min(length, COMMENT_HEAD_BYTES));
+  const octets = [direction, tunnel[0]! & 0x0c, ...addresses, ...header, ...remote.bytes];
+  return String.fromCharCode(...octets);
 }
 
 const VERDICT_TEXTS: Readonly<Record<VerdictName, string>> = {

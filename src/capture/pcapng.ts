@@ -192,11 +192,12 @@ function countValue(count: number): Uint8Array {
 
 /** Our texts are ASCII, which is UTF-8; anything else becomes a question mark. */
 function ascii(text: string): Uint8Array {
-  const cut = text.slice(0, OPTION_BYTES_MAX);
-  return Uint8Array.from(cut, (character) => {
-    const code = character.charCodeAt(0);
-    return code < 0x20 || code > 0x7e ? 0x3f : code;
-  });
+  const bytes = new Uint8Array(Math.min(text.length, OPTION_BYTES_MAX));
+  for (let index = 0; index < bytes.length; index++) {
+    const code = text.charCodeAt(index);
+    bytes[index] = code < 0x20 || code > 0x7e ? 0x3f : code;
+  }
+  return bytes;
 }
 
 /** A block of a stream. */

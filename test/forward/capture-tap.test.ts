@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DROP_REASONS } from "../../src/base/drop-reason.js";
 import { toHex } from "../../src/base/hex.js";
+import { CaptureDescriber } from "../../src/capture/describe.js";
 import { KERNEL_NAMES, type KernelName } from "../../src/control/gateway-flags.js";
 import {
   MESSAGE_BAD_CONTROL,
@@ -66,6 +67,19 @@ function makeCapturing(world: FastWorld, filter = "", snaplen = 65_535, kernel: 
   };
 }
 
+/** Comments are remembered by headers: each must be what a fresh look says. */
+function assertComments(records: readonly CaptureRecord[], world: FastWorld): void {
+  const mappings = { iprefOf: () => undefined, nativeOf: () => undefined };
+  const describer = new CaptureDescriber({ publicAddress: world.publicAddress, mappings });
+  const seen = new Set<string>();
+  for (const record of [...records, ...records]) {
+    const comment = describer.comment(record, SIDE_LOCAL);
+    assert.equal(comment, describer.describe(record, SIDE_LOCAL).comment);
+    seen.add(comment);
+  }
+  assert.ok(seen.size > 1 && seen.size < records.length);
+}
+
 function shown(records: readonly CaptureRecord[], side: number): CaptureRecord[] {
   return records.filter(({ sides }) => (sides & side) !== 0);
 }
@@ -120,6 +134,7 @@ for (const kernel of KERNEL_NAMES) {
       );
       const all = captured.egress();
       const records = all.filter(({ verdict }) => verdict === VERDICT_FORWARDED);
+      assertComments(records, world);
       const sent = shown(records, SIDE_TUNNEL);
       assert.equal(sent.length, tunnel.sent.length);
       for (const [index, record] of sent.entries()) {
@@ -189,6 +204,7 @@ for (const kernel of KERNEL_NAMES) {
         handed.push(toHex(item.packet));
       }
       const records = captured.ingress();
+      assertComments(records, world);
       const came = shown(records, SIDE_TUNNEL).map(({ tunnel: bytes }) => toHex(bytes));
       assert.deepEqual([...came, ...handed].toSorted(), datagrams.toSorted());
       const written = shown(records, SIDE_LOCAL);

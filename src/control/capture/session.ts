@@ -265,7 +265,7 @@ export class CaptureSession {
       packet: of.packet.subarray(0, snaplen),
       originalLength: of.length,
       flags: isInbound ? PACKET_INBOUND : PACKET_OUTBOUND,
-      comment: this.#describer.describe(record, side).comment,
+      comment: this.#describer.comment(record, side),
     });
   }
 
