@@ -142,6 +142,11 @@ export function prefixContains(prefix: IpPrefix, address: IpAddress): boolean {
   );
 }
 
+/** True when one network contains the other. */
+export function prefixesOverlap(a: IpPrefix, b: IpPrefix): boolean {
+  return a.bits <= b.bits ? prefixContains(a, b.address) : prefixContains(b, a.address);
+}
+
 function maskByte(bits: number, index: number): number {
   const ones = Math.min(8, Math.max(0, bits - 8 * index));
   return (0xff << (8 - ones)) & 0xff;

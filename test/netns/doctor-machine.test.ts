@@ -157,7 +157,7 @@ describe("ipref doctor on a machine", { skip, concurrency: 1, timeout: 240_000 }
           check: "route-overlap",
           verdict: "FAIL",
           evidence: /10\.250\.0\.0\/16 dev docker0: lies in the encode net 10\.240\.0\.0\/12/,
-          fix: /^sed -i .*encode-net = "172\.24\.0\.0\/13"/,
+          fix: /^sed -i .*encode-net = "10\.224\.0\.0\/12"/,
         },
       );
       await machine.must("ip link del docker0");

@@ -12,6 +12,7 @@ import {
   parseIp,
   parsePrefix,
   prefixContains,
+  prefixesOverlap,
   sameAddress,
 } from "../../base/ip.js";
 import { type Finding, type Fix, judgeOf, shellWord } from "./finding.js";
@@ -157,7 +158,7 @@ export function judgeOverlap(facts: OverlapFacts): Finding[] {
   const { encodeNet, tunName, routes } = facts;
   const findings = routes
     .filter(({ device, prefix }) => device !== tunName && prefix.bits > 0)
-    .filter(({ prefix }) => areOverlapping(prefix, encodeNet))
+    .filter(({ prefix }) => prefixesOverlap(prefix, encodeNet))
     .map((route) => overlapFinding(route, facts));
   if (findings.length > 0) return findings;
   const judge = judgeOf("route-overlap", formatPrefix(encodeNet));
@@ -216,11 +217,6 @@ function addressOn(
       ({ address, bits }) => bits === prefix.bits && prefixContains(prefix, address),
     );
   return found && `${formatIp(found.address)}/${found.bits}`;
-}
-
-/** True when one contains the other. */
-export function areOverlapping(a: IpPrefix, b: IpPrefix): boolean {
-  return a.bits <= b.bits ? prefixContains(a, b.address) : prefixContains(b, a.address);
 }
 
 /** The gateway's own address within the encode net: the last octet is 1 (spec/tunnel.md 5). */

@@ -2,6 +2,7 @@
 
 import {
   formatIp,
+  formatPrefix,
   type IpAddress,
   type IpVersion,
   isGlobalUnicast,
@@ -20,6 +21,7 @@ import {
   judgeTunInterface,
   ownAddressOf,
   type ReversePathInterface,
+  type Route,
 } from "../../control/doctor/network.js";
 import { readRuleset } from "../../control/doctor/nft-rules.js";
 import {
@@ -29,9 +31,9 @@ import {
   judgePort,
   type PortFacts,
 } from "../../control/doctor/sockets-table.js";
+import { freeNetwork } from "../setup/free-network.js";
 import type { Check } from "./check.js";
 import type { DoctorContext } from "./context.js";
-import { freeNetworkFix } from "./free-network.js";
 import {
   hasProgram,
   processName,
@@ -195,8 +197,21 @@ async function routeOverlap(context: DoctorContext): Promise<Finding[]> {
     tunName: tun?.name,
     routes,
     interfaces: await context.interfaces(),
-    otherNet: freeNetworkFix(context, routes),
+    otherNet: otherNetCommand(context, routes),
   });
+}
+
+/** The command that sets an encode net which no route meets; undefined when all are taken. */
+function otherNetCommand(
+  { gateway, request }: DoctorContext,
+  routes: readonly Route[],
+): string | undefined {
+  const used = routes.map(({ prefix }) => prefix);
+  const free = freeNetwork(gateway.localVersion, used);
+  if (free === undefined) return undefined;
+  const { file: path } = request;
+  const value = `"${formatPrefix(free)}"`;
+  return setSetting({ path, text: readText(path) }, "gateway", "encode-net", value);
 }
 
 async function tunnelPort(context: DoctorContext): Promise<Finding[]> {

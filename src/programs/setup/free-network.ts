@@ -4,7 +4,7 @@
  * begin at the bottom. Pure.
  */
 
-import { type IpPrefix, type IpVersion, parsePrefix, prefixContains } from "../../base/ip.js";
+import { type IpPrefix, type IpVersion, parsePrefix, prefixesOverlap } from "../../base/ip.js";
 
 /** The encode net of the documentation, one for each IP version. */
 const USUAL = { 4: "10.240.0.0/12", 6: "fd00:240::/64" } as const;
@@ -19,11 +19,6 @@ const IPV6_FIRST = 0x240;
 /** Routes with fewer bits stand for "everything": halves of the default route, 2000::/3. */
 const EVERYTHING_BITS = { 4: 1, 6: 3 } as const;
 
-/** True when the networks have an address in common. */
-export function overlaps(a: IpPrefix, b: IpPrefix): boolean {
-  return a.bits <= b.bits ? prefixContains(a, b.address) : prefixContains(b, a.address);
-}
-
 /** True when a route to it leads to everything rather than to a network. */
 export function isDefaultLike({ address, bits }: IpPrefix): boolean {
   return bits <= EVERYTHING_BITS[address.version];
@@ -31,7 +26,7 @@ export function isDefaultLike({ address, bits }: IpPrefix): boolean {
 
 /** What of `used` a network overlaps; routes to everything do not count. */
 export function collisions(net: IpPrefix, used: readonly IpPrefix[]): readonly IpPrefix[] {
-  return used.filter((prefix) => !isDefaultLike(prefix) && overlaps(net, prefix));
+  return used.filter((prefix) => !isDefaultLike(prefix) && prefixesOverlap(net, prefix));
 }
 
 /** A network that overlaps none of `used`; undefined when there is none. */

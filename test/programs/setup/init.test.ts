@@ -7,12 +7,13 @@ import {
   type IpPrefix,
   type IpVersion,
   parsePrefix,
+  prefixesOverlap,
   prefixOf,
 } from "../../../src/base/ip.js";
 import { type RandomSource, randomBelow, seededRandom } from "../../../src/base/random.js";
 import { readConfiguration } from "../../../src/control/config/read.js";
 import type { UpConfiguration } from "../../../src/control/config/settings.js";
-import { collisions, freeNetwork, overlaps } from "../../../src/programs/setup/free-network.js";
+import { collisions, freeNetwork } from "../../../src/programs/setup/free-network.js";
 import { choose } from "../../../src/programs/setup/init-choice.js";
 import { usedNetworks } from "../../../src/programs/setup/init-encode-net.js";
 import { choicesText, nextStepsText } from "../../../src/programs/setup/init-report.js";
@@ -317,7 +318,10 @@ test(`the encode net overlaps no route, whatever the routes (seed ${SEED})`, () 
     for (const text of networks) {
       const network = parsePrefix(text)!;
       const isEverything = network.bits <= (version === 4 ? 1 : 3);
-      assert.ok(isEverything || !overlaps(chosen.encodeNet, network), `${text} in trial ${trial}`);
+      assert.ok(
+        isEverything || !prefixesOverlap(chosen.encodeNet, network),
+        `${text} in trial ${trial}`,
+      );
     }
   }
   assert.ok(found > TRIALS / 2, `only ${found} of ${TRIALS} machines had room`);
@@ -333,7 +337,7 @@ test("networks overlap when one contains the other, and in no other case", () =>
     ["fd00:240::/64", "fd00:240::/32", true],
   ];
   for (const [a, b, wanted] of cases) {
-    assert.equal(overlaps(parsePrefix(a)!, parsePrefix(b)!), wanted, `${a} ${b}`);
+    assert.equal(prefixesOverlap(parsePrefix(a)!, parsePrefix(b)!), wanted, `${a} ${b}`);
   }
   assert.deepEqual(collisions(parsePrefix("10.240.0.0/12")!, [parsePrefix("0.0.0.0/0")!]), []);
 });
