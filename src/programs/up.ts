@@ -246,7 +246,10 @@ function refusal(error: unknown): number {
     complain([`Cannot start: ${error.message}; its last lines say why`]);
     return error.exitStatus === 0 ? EXIT_FAILED : error.exitStatus;
   }
-  throw error;
+  const { code = "", path } = error as NodeJS.ErrnoException;
+  if (path === undefined || !["EACCES", "EPERM", "EROFS"].includes(code)) throw error;
+  complain([`Cannot write ${path}: ${code}; choose folders of this user with --run and --data`]);
+  return EXIT_NO_PERMISSION;
 }
 
 function complain(lines: readonly string[]): void {
