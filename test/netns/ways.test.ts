@@ -192,5 +192,16 @@ describe("ways without a system", { skip, timeout: 60_000 }, () => {
     const self = await ask(["ping", "-c", "1", "127.0.0.1"]);
     assert.equal(self.code, 0, self.stderr);
     assert.match(self.stdout, /^64 octets from 127\.0\.0\.1: icmp_seq=1/m);
+    const json = await ask(["ping", "-c", "2", "-i", "0.01", "--json", "127.0.0.1"]);
+    const events = json.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      events.map(({ event }) => event),
+      ["start", "echo", "echo", "end"],
+    );
+    assert.equal(events.at(-1).received, 2);
+    assert.equal(events.at(-1).lossPercent, 0);
   });
 });

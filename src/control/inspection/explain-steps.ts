@@ -112,7 +112,7 @@ export function deviceStep({ tunName, tunMtuBytes }: Device, mayFragment: boolea
     const text = `too large for ${device}: the kernel tells the sender before the gateway sees it`;
     return { title: "device", result: "drop", text, rule: "tunnel 7.6" };
   }
-  const text = `too large for ${device}: the kernel cuts it; the steps below are those of the whole`;
+  const text = `too large for ${device}: the kernel cuts it; what follows is about the whole`;
   return { title: "device", result: "note", text, rule: "tunnel 7.6" };
 }
 
