@@ -8,7 +8,15 @@ import { callControl } from "../src/platform/control-client.js";
 import { gatewayProgramExists } from "../src/programs/demo/gateway-process.js";
 import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
 import { refuse } from "./forward.js";
-import { buildLab, cpuSeconds, iperf, type Lab, median, warmUp } from "./forward-lab.js";
+import {
+  buildLab,
+  cpuSeconds,
+  iperf,
+  type Lab,
+  median,
+  type Sample,
+  warmUp,
+} from "./forward-lab.js";
 import type { BenchOptions } from "./main.js";
 
 const SCRAPE_INTERVAL_MS = 1000;
@@ -31,6 +39,8 @@ interface ScrapeResult {
   readonly share: number;
   /** Least and greatest share. */
   readonly spread: readonly [number, number];
+  /** Median of the shares of processor time of the gateways for one gigabyte; 1: no difference. */
+  readonly cpuShare: number;
 }
 
 /** Runs the benchmark; prints a table unless `json`. */
@@ -59,20 +69,28 @@ async function compare(
   { quick, runs }: BenchOptions,
 ): Promise<ScrapeResult> {
   const seconds = quick ? 1 : 4;
-  const once = async () => (await iperf(lab, "gateway", unit, args, seconds)).value;
-  const scraped: number[] = [];
-  const alone: number[] = [];
+  const once = () => iperf(lab, "gateway", unit, args, seconds);
+  const scraped: Sample[] = [];
+  const alone: Sample[] = [];
   for (let round = 0; round < (quick ? 1 : runs); round++) {
     // Which one goes first changes, so that a machine that slows down favours neither.
     if (round % 2 === 0) alone.push(await once());
     scraped.push(await whileScraped(lab, once));
     if (round % 2 === 1) alone.push(await once());
   }
-  const shares = scraped.map((value, round) => value / alone[round]!);
+  const shares = scraped.map(({ value }, round) => value / alone[round]!.value);
+  const cpuShares = scraped.map((sample, round) => cpuCost(sample) / cpuCost(alone[round]!));
   return {
-    ...{ label, unit, scraped: median(scraped), alone: median(alone), share: median(shares) },
+    ...{ label, unit, share: median(shares), cpuShare: median(cpuShares) },
+    scraped: median(scraped.map(({ value }) => value)),
+    alone: median(alone.map(({ value }) => value)),
     spread: [Math.min(...shares), Math.max(...shares)],
   };
+}
+
+/** Processor time of the gateways for a gigabyte. */
+function cpuCost({ cpuSeconds: seconds, gigabytes }: Sample): number {
+  return seconds / gigabytes;
 }
 
 /** Reads the page of each gateway once. */
@@ -119,10 +137,11 @@ function print(
   { quick, runs }: BenchOptions,
 ): void {
   console.log(`forward --scrape: /metrics of both gateways each second, median of ${runs} rounds`);
-  for (const { label, unit, scraped, alone, share, spread } of results) {
+  for (const { label, unit, scraped, alone, share, spread, cpuShare } of results) {
     const figures = `${scraped.toFixed(2)} of ${alone.toFixed(2)} ${unit}`;
     const [least, most] = spread.map((value) => (100 * value).toFixed(1));
-    const text = `${(100 * share).toFixed(1)} % (${least} to ${most} %)`;
+    const cpu = `processor time ${(100 * cpuShare).toFixed(1)} %`;
+    const text = `${(100 * share).toFixed(1)} % (${least} to ${most} %), ${cpu}`;
     console.log(`  ${label.padEnd(26)}${figures.padEnd(28)}${text}`);
   }
   const share = (scrapeCpuMs / SCRAPE_INTERVAL_MS) * 100;
