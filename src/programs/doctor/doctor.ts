@@ -10,6 +10,7 @@ import { jsonOf, tableOf } from "../../control/doctor/report.js";
 import { nearestWord } from "../../control/go-flags.js";
 import { newCommand, parseArguments, RUN_FOLDER } from "../command-line.js";
 import { EXIT_FOUND_PROBLEMS, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
+import { lineWriter } from "../inspect/output.js";
 import { printableJson } from "../inspect/text-table.js";
 import { CONFIGURATION_FILE, loadConfiguration } from "../up.js";
 import { ConfigurationRefused, REFUSED_STATUS } from "../up-system.js";
@@ -42,7 +43,8 @@ export async function run(args: readonly string[]): Promise<number> {
   const bad = peers.find((text) => parseIp(text) === undefined);
   if (bad !== undefined) return complain(`Cannot use --peer ${bad}: expected an IP address`);
   if (options.list === true) {
-    for (const { id, looksAt } of checks) process.stdout.write(`${id.padEnd(16)}${looksAt}\n`);
+    const lines = checks.map(({ id, looksAt }) => `${id.padEnd(16)}${looksAt}\n`);
+    await lineWriter().write(lines.join(""));
     return EXIT_OK;
   }
   let context: DoctorContext;
@@ -58,7 +60,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const width = Math.max(60, columns ?? TABLE_WIDTH);
   const hasColours = isTTY === true && process.env.NO_COLOR === undefined;
   const isJson = options.json === true;
-  process.stdout.write(
+  await lineWriter().write(
     isJson ? printableJson(jsonOf(findings)) : tableOf(findings, { hasColours, width }),
   );
   return worst(findings) === "FAIL" ? EXIT_FOUND_PROBLEMS : EXIT_OK;
