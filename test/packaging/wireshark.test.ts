@@ -1,6 +1,6 @@
 /**
- * The Wireshark dissector against the gateway's own parsers: tshark reads files made from packets of
- * both formats, golden vectors where there are some, whole and cut at every length.
+ * The Wireshark dissector against the gateway's own parsers: tshark reads files made from packets
+ * of both formats, golden vectors where there are some, whole and cut at every length.
  */
 
 import assert from "node:assert/strict";

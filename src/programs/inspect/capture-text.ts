@@ -20,8 +20,8 @@ export function captureText(line: CaptureLine): string {
   const ends = isDatagram
     ? `${line.from} > ${line.to}`
     : `${endText(line.source)} > ${endText(line.destination)}`;
-  const text = `${time} ${side} ${arrow} ${protocol} ${ends} length ${line.length}; ${line.comment}`;
-  return printable(text);
+  const rest = `length ${line.length}; ${line.comment}`;
+  return printable(`${time} ${side} ${arrow} ${protocol} ${ends} ${rest}`);
 }
 
 /** A message of the mapper socket; what it says is for Wireshark, or for --json. */

@@ -1,6 +1,7 @@
 /**
  * `ipref capture`: packets on both sides of the gateway, with mapping and verdict: as lines, or as
- * a pcapng file for Wireshark. Data goes to standard output or the file, all else to standard error.
+ * a pcapng file for Wireshark. Data goes to standard output or the file, all else to standard
+ * error.
  */
 
 import { type Command, Option } from "commander";
