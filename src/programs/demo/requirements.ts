@@ -24,6 +24,7 @@ export const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
   sshd: "openssh-server",
   tcpdump: "tcpdump",
   traceroute: "traceroute",
+  tshark: "tshark",
 };
 
 /** Exit codes of sysexits(3) and of automake's test protocol. */
