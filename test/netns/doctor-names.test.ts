@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { Namespaces } from "../../src/programs/demo/namespaces.js";
+import { Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
 import { missingPrograms, whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 import { startKnot } from "../support/dns-lab.js";
 import { DoctorMachine, IPREF } from "../support/doctor-lab.js";
@@ -113,6 +113,15 @@ acl:
     return stdout.trim();
   };
 
+  const answersAt = async (port: number): Promise<void> => {
+    const words = `dig +short +tries=1 +time=1 -p ${port} @10.1.0.2 plain.ipref.internal`;
+    const has = await waitFor(async () => {
+      const { stdout } = await machine.shell(words);
+      return stdout.trim() === "192.0.0.9" ? true : undefined;
+    }, 10_000);
+    assert.ok(has, `no answer at port ${port}`);
+  };
+
   it("finds nothing on a machine that asks its own DNS server", () => machine.assertHealthy());
 
   it("machine-dns: a resolv.conf that names others only", async () => {
@@ -136,6 +145,25 @@ acl:
       await machine.must("cat /etc/resolv.conf"),
       /^nameserver 127\.0\.0\.1\nnameserver 192/,
     );
+    await machine.must("echo nameserver 127.0.0.1 > /etc/resolv.conf");
+  });
+
+  it("machine-dns: a DNS server at a port where no program asks", async () => {
+    const move = "sed -i 's/^\\[resolver\\]/&\\nport = 1053/' /etc/ipref/ipref.toml";
+    const asked = `echo nameserver ${NAME_SERVER} > /etc/resolv.conf`;
+    await machine.must(`${move} && kill -HUP $(cat /run/ipref/up.pid) && ${asked}`);
+    await answersAt(1053);
+    await machine.assertFault(
+      "true",
+      {
+        check: "machine-dns",
+        verdict: "WARN",
+        evidence: /does not know encoded addresses/,
+        fix: /port = 53.* && kill -HUP \d+ && sed -i .*'1i nameserver 10\.1\.0\.2'/,
+      },
+      { settle: () => answersAt(53) },
+    );
+    await configure();
     await machine.must("echo nameserver 127.0.0.1 > /etc/resolv.conf");
   });
 

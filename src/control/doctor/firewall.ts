@@ -5,7 +5,7 @@
 
 import type { IpVersion } from "../../base/ip.js";
 import { type Finding, type Fix, judgeOf, shellWord } from "./finding.js";
-import { type Chain, type Hook, type Outcome, outcomeOf, type Probe } from "./nft-rules.js";
+import { type Chain, type Hook, type Outcome, outcomeOfAll, type Probe } from "./nft-rules.js";
 
 /** What is known of the rules and of the packets to come. */
 export interface FirewallFacts {
@@ -31,7 +31,8 @@ export interface FirewallFacts {
 /** One thing that has to get through. */
 interface Need {
   readonly subject: string;
-  readonly hook: Hook;
+  /** Hooks that it passes, in order. */
+  readonly hooks: readonly Hook[];
   readonly probe: Probe;
   /** Rule that lets it through, for nft insert. */
   readonly rule: string;
@@ -46,7 +47,7 @@ export function judgeFirewall(facts: FirewallFacts): Finding[] {
   const judge = judgeOf("firewall", "nftables");
   if (chains === undefined) return [judge.skip(reason)];
   const findings = needsOf(facts).flatMap((need) => {
-    const outcome = outcomeOf(chains, need.hook, need.probe);
+    const outcome = outcomeOfAll(chains, need.hooks, need.probe);
     return outcome.kind === "dropped" ? [dropFinding(need, outcome, chains)] : [];
   });
   if (hasLegacyRules) {
@@ -88,7 +89,7 @@ function needsOf(facts: FirewallFacts): Need[] {
   const blank = { inputDevice: undefined, outputDevice: undefined, sourcePort: undefined };
   const incoming: Need = {
     subject: `incoming UDP ${tunnelPort}`,
-    hook: "input",
+    hooks: ["prerouting", "input"],
     probe: {
       ...blank,
       version: tunnelVersion,
@@ -104,7 +105,7 @@ function needsOf(facts: FirewallFacts): Need[] {
   const outgoing: Need = {
     ...incoming,
     subject: `outgoing UDP ${tunnelPort}`,
-    hook: "output",
+    hooks: ["output", "postrouting"],
     probe: {
       ...incoming.probe,
       inputDevice: undefined,
@@ -147,7 +148,7 @@ function forwardNeeds(facts: FirewallFacts): Need[] {
       sourcePort: undefined,
       isNew,
     });
-    const direction = { hook: "forward" as const };
+    const direction = { hooks: ["prerouting", "forward", "postrouting"] as const };
     const trust = `--zone=trusted --add-interface=${tun} --permanent`;
     const firewalld = `firewall-cmd ${trust} && firewall-cmd --reload`;
     return [

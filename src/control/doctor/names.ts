@@ -47,6 +47,8 @@ export interface MachineDnsFacts {
   /** Address of the own DNS server for a nameserver line. */
   readonly ownAddress: string;
   readonly ownPort: number;
+  /** Lets the own DNS server answer at port 53, where alone programs ask. */
+  readonly usePort53: string;
   /** Sources of the line "hosts" of nsswitch.conf(5); undefined without such a file. */
   readonly switchSources: readonly string[] | undefined;
   /** The servers are the stub of systemd-resolved. */
@@ -108,13 +110,15 @@ function firstServer(server: string): string {
   );
 }
 
-function useOwn({ usesResolved, tunName, ownAddress, ownPort }: MachineDnsFacts): string {
+function useOwn(facts: MachineDnsFacts): string {
+  const { usesResolved, tunName, ownAddress, ownPort } = facts;
   const tun = shellWord(tunName);
   if (usesResolved) {
     const server = ownPort === PORT ? ownAddress : `${ownAddress}:${ownPort}`;
     return `resolvectl dns ${tun} ${server} && resolvectl domain ${tun} '~.'`;
   }
-  return firstServer(ownAddress);
+  const first = firstServer(ownAddress);
+  return ownPort === PORT ? first : `${facts.usePort53} && ${first}`;
 }
 
 /** A filter found in the configuration of a DNS server on this machine. */

@@ -6,7 +6,7 @@
 
 import { type IpVersion, parseIp, parsePrefix, prefixContains } from "../../base/ip.js";
 
-export type Hook = "input" | "output" | "forward";
+export type Hook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
 /** A packet to ask about; undefined fields are not known. */
 export interface Probe {
@@ -82,6 +82,17 @@ export function readRuleset(text: string): readonly Chain[] | undefined {
 
 function keyOf(family: unknown, table: unknown, name: unknown): string {
   return JSON.stringify([family, table, name]);
+}
+
+/** Sends a probe through the base chains of several hooks, one after the other. */
+export function outcomeOfAll(
+  chains: readonly Chain[],
+  hooks: readonly Hook[],
+  probe: Probe,
+): Outcome {
+  const outcomes = hooks.map((hook) => outcomeOf(chains, hook, probe));
+  const dropped = outcomes.find(({ kind }) => kind === "dropped");
+  return dropped ?? outcomes.find(({ isConditional }) => isConditional) ?? outcomes[0]!;
 }
 
 /** Sends a probe through all base chains of a hook. */

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { formatIp, type IpAddress, isLoopback, parseIp, sameAddress } from "../../base/ip.js";
+import { setSetting } from "../../control/doctor/configuration-fix.js";
 import type { Finding } from "../../control/doctor/finding.js";
 import {
   dnsmasqFilter,
@@ -56,11 +57,19 @@ async function machineDns(context: DoctorContext): Promise<Finding[]> {
       own,
       ownAddress: isStub && listen === "127.0.0.1" ? encoded : listen,
       ownPort: resolver.port,
+      usePort53: portCommand(context),
       switchSources: switchSourcesOf(readText("/etc/nsswitch.conf") ?? ""),
       usesResolved: isStub,
       tunName: await context.tunName(),
     }),
   ];
+}
+
+/** Sets resolver.port, and lets a running system read it. */
+function portCommand({ request, reload }: DoctorContext): string {
+  const { file: path } = request;
+  const edit = setSetting({ path, text: readText(path) }, "resolver", "port", String(DNS_PORT));
+  return reload === undefined ? edit : `${edit} && ${reload}`;
 }
 
 async function rebinding(context: DoctorContext): Promise<Finding[]> {

@@ -44,6 +44,7 @@ const MACHINE: MachineDnsFacts = {
   own: knows("127.0.0.1"),
   ownAddress: "127.0.0.1",
   ownPort: 53,
+  usePort53: "use port 53",
   switchSources: ["files", "dns"],
   usesResolved: false,
   tunName: "ipref0",
@@ -77,6 +78,8 @@ test("judgeMachineDns() uses resolvectl where systemd-resolved answers", () => {
   assert.equal(judgeMachineDns(facts).fixes[0]!.command, wanted);
   const other = judgeMachineDns({ ...facts, ownPort: 1053 });
   assert.match(other.fixes[0]!.command, /^resolvectl dns ipref0 10\.240\.0\.1:1053 /);
+  const plain = judgeMachineDns({ ...MACHINE, servers: [ignorant("9.9.9.9")], ownPort: 1053 });
+  assert.match(plain.fixes[0]!.command, /^use port 53 && sed -i .*'1i nameserver 127\.0\.0\.1'/);
 });
 
 test("judgeMachineDns() knows when it cannot know", () => {

@@ -194,6 +194,19 @@ test("judgeFirewall() asks once for each rule, however many interfaces need it",
   ]);
 });
 
+test("judgeFirewall() sees drops before and behind the chains of its hook", () => {
+  const shut = (hook: Hook) => ({ hook, policy: "accept", rules: [[dport(1045), drop]] });
+  for (const hook of ["prerouting", "input", "output", "postrouting"] as const) {
+    const chains = readRuleset(ruleset({ [hook]: shut(hook) }))!;
+    const [finding] = judgeFirewall({ ...FACTS, chains, localDevices: [] });
+    assert.equal(finding!.verdict, "FAIL", hook);
+    assert.match(
+      finding!.fixes[0]!.command,
+      new RegExp(`^nft insert rule inet filter ${hook} udp`),
+    );
+  }
+});
+
 test("judgeFirewall() lets answers in without a rule of their own in client mode", () => {
   const established = match({ ct: { key: "state" } }, ["established", "related"], "in");
   const rules = [[established, accept]];
