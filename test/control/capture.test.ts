@@ -301,6 +301,14 @@ test("a capture ends with each of its limits", async () => {
   assert.equal(sized.end.reason, "size");
   const octets = sized.lines.reduce((sum, line) => sum + JSON.stringify(line).length + 1, 0);
   assert.ok(octets <= 5000 && octets > 4000, `${octets}`);
+  const asked = await ask(world, { bytes: 5000, mapper: true });
+  const collected = collect(asked);
+  for (let count = 0; count < 100; count++) fromLocal(world, native("10.1.0.9", FAR_ENCODED));
+  world.machine.pass(1);
+  const file = await collected;
+  assert.ok(file.length <= 5000 && file.length > 4500, `${file.length}`);
+  const last = new BlockReader().take(file)!.slice(-3);
+  assert.ok(last.every(({ kind }) => kind === "statistics"));
   assert.equal(world.control.captureGeneration(), 0);
   await world.gateway.stop();
 });

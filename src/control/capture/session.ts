@@ -41,6 +41,8 @@ const WAITING_RECORDS_MAX = 4096;
 /** In the order of the interfaces in a file; the mapper socket comes behind them. */
 const SIDES = [SIDE_LOCAL, SIDE_TUNNEL] as const;
 const MESSAGES_INTERFACE = SIDES.length;
+/** Kept free for what ends a capture: statistics of three interfaces, or the last line. */
+const END_BYTES = 3 * 100;
 
 /** What is to be captured, within which limits. */
 export interface CaptureRequest {
@@ -224,7 +226,7 @@ export class CaptureSession {
   /** One packet or message into the queue; ends the capture when that reaches a limit. */
   #push(chunk: string | Uint8Array, counts: SideCounts): void {
     const { bytesMax, countMax } = this.#parts.request;
-    if (this.#bytes + chunk.length > bytesMax) return this.end("size");
+    if (this.#bytes + chunk.length + END_BYTES > bytesMax) return this.end("size");
     if (!this.#queue.push(chunk)) {
       counts.lost++;
       return;
@@ -293,15 +295,21 @@ export class CaptureSession {
     const { snaplen } = request;
     const filter = formatFilter(request.filter);
     const comment = "Both sides of an IPREF gateway; each packet has its mapping and verdict";
-    this.#queue.push(sectionBlock(application, comment));
     const local = "Local network: native packets, super-packets as one";
     const tunnel = `Tunnel: UDP port ${tunnelEnd.port}, outer headers as the kernel makes them`;
-    this.#queue.push(interfaceBlock({ name: tunName, description: local, snaplen, filter }));
-    this.#queue.push(interfaceBlock({ name: "tunnel", description: tunnel, snaplen, filter }));
+    const blocks = [
+      sectionBlock(application, comment),
+      interfaceBlock({ name: tunName, description: local, snaplen, filter }),
+      interfaceBlock({ name: "tunnel", description: tunnel, snaplen, filter }),
+    ];
     if (request.hasMessages) {
       const description = "Messages of the mapper socket";
       const head = { name: "mapper", description, snaplen: 65_535, filter: "", link: LINK_USER0 };
-      this.#queue.push(interfaceBlock(head));
+      blocks.push(interfaceBlock(head));
+    }
+    for (const block of blocks) {
+      this.#queue.push(block);
+      this.#bytes += block.length;
     }
     this.#queue.flush();
   }
