@@ -347,6 +347,20 @@ unbound -c /etc/unbound/unbound.conf`);
     });
   });
 
+  it("aa-records: a line of the local zone with a reference that gateways refuse", async () => {
+    const zone = "/var/lib/ipref/zones/internal.db";
+    await machine.assertFault(`echo 'bad 300 IN A 10.1.0.30 ; ipref 5000' >> ${zone}`, {
+      check: "aa-records",
+      verdict: "FAIL",
+      evidence: /bad\.home\.example\.com .*gateways refuse reference 5000/,
+      fix: /publish (--remove bad|bad 10\.1\.0\.30 --ref \d+)$/,
+    });
+    assert.match(
+      await machine.must(`grep ^bad ${zone}`),
+      /^bad 300 IN A 10\.1\.0\.30 ; ipref 10\d\d$/m,
+    );
+  });
+
   it("a name server that hangs does not hang the doctor", async () => {
     await configure();
     await machine.must("echo nameserver 192.0.2.53 > /etc/resolv.conf");
