@@ -1,7 +1,8 @@
 /**
  * The hosts that people name on a command line: an address, an IPREF address with an address or a
  * name in front of the plus sign, or a DNS name. Names are asked for as TXT, which the resolver
- * passes on: it creates no mapping for that.
+ * passes on: it creates no mapping for that. Addresses of gateways are asked for behind it, at its
+ * upstream: a gateway may have an IPREF name itself (spec/resolver.md 1.7).
  */
 
 import type { Resolver } from "../../agent/ports.js";
@@ -47,10 +48,16 @@ export async function findTarget(
 
 type Found = Omit<Target, "text">;
 
+/** Whom to ask for names of hosts, and whom for addresses of gateways. */
+interface Resolvers {
+  readonly front: Resolver;
+  readonly upstream: Resolver;
+}
+
 class Finder {
   readonly #runFolder: string;
   readonly #versions: readonly IpVersion[];
-  #resolver: Resolver | undefined;
+  #resolvers: Resolvers | undefined;
   #resolverText = "";
 
   constructor(runFolder: string, tunnelVersion: IpVersion | undefined) {
@@ -77,7 +84,7 @@ class Finder {
   }
 
   async name(name: string): Promise<Found> {
-    const resolver = await this.#open();
+    const { front: resolver } = await this.#open();
     const answer = await resolver.texts(name);
     if (answer.kind === "failed") {
       throw new TargetUnknown(`Cannot resolve ${name}: ${answer.reason}${this.#resolverText}`);
@@ -100,12 +107,12 @@ class Finder {
       ? gateway.address
       : await this.#gatewayAddress(gateway.name.toString());
     const ipref = { context, reference };
-    const by = isAddress ? "" : `, its gateway being ${gateway.name}`;
+    const by = isAddress ? "" : `, its gateway being ${String(gateway.name).replace(/\.$/, "")}`;
     return { ipref, notes: [`${name} has an AA record: ${formatIprefAddress(ipref)}${by}`] };
   }
 
   async #gatewayAddress(name: string): Promise<IpAddress> {
-    const resolver = await this.#open();
+    const { upstream: resolver } = await this.#open();
     const reasons: string[] = [];
     for (const version of this.#versions) {
       const found = await resolver.addresses(name, version);
@@ -118,19 +125,22 @@ class Finder {
   }
 
   /** The resolver of the system that runs, else that of the machine. */
-  async #open(): Promise<Resolver> {
-    this.#resolver ??= await this.#choose();
-    return this.#resolver;
+  async #open(): Promise<Resolvers> {
+    this.#resolvers ??= await this.#choose();
+    return this.#resolvers;
   }
 
-  async #choose(): Promise<Resolver> {
+  async #choose(): Promise<Resolvers> {
     const call = { path: "/status" } as const;
     const answer = await tryPart<ResolverStatus>(this.#runFolder, "resolver", call);
-    const listening = answer.state === "answered" ? answer.value.listening : [];
-    const servers = listening.flatMap(parseEndpoint);
-    if (servers.length === 0) return systemResolver();
-    this.#resolverText = ` (asked at ${listening[0]})`;
-    return serverResolver(servers.slice(0, 1));
+    const system = systemResolver();
+    if (answer.state !== "answered") return { front: system, upstream: system };
+    const { listening, upstreams } = answer.value;
+    const front = listening.flatMap(parseEndpoint).slice(0, 1);
+    const behind = upstreams.flatMap(({ server }) => parseEndpoint(server));
+    if (front.length > 0) this.#resolverText = ` (asked at ${listening[0]})`;
+    const first = front.length > 0 ? serverResolver(front) : system;
+    return { front: first, upstream: behind.length > 0 ? serverResolver(behind) : first };
   }
 }
 
@@ -146,7 +156,7 @@ function firstAa(records: readonly (readonly string[])[]): AaAddress | undefined
 
 /** "127.0.0.1:53" or "[::1]:53"; a server on any address is asked on the loopback. */
 function parseEndpoint(text: string): { address: IpAddress; port: number }[] {
-  const match = /^\[?([^\]]+?)\]?:([0-9]+)$/.exec(text);
+  const match = /^(?:dns:\/\/)?\[?([^\]]+?)\]?:([0-9]+)$/.exec(text);
   const host = match?.[1] ?? "";
   const loopback = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host];
   const address = parseIp(loopback ?? host);

@@ -20,7 +20,7 @@ const IPREF = fileURLToPath(new URL("../../../src/programs/ipref.js", import.met
 const folder = mkdtempSync(join(tmpdir(), "ipref-explain-"));
 const world = new ExplainWorld();
 const ends: (() => void)[] = [];
-/** Types that the name server was asked for. */
+/** What the name servers were asked for. */
 const asked: string[] = [];
 
 interface Result {
@@ -47,11 +47,15 @@ before(async () => {
   const routes = world.machine.controlRoutes;
   const path = join(folder, "gateway.control");
   const gateway = await startControlServer({ path, group: undefined, routes });
-  const port = await startNames();
+  const [front, behind] = [await startNames("front"), await startNames("behind")];
+  const status = {
+    listening: [`0.0.0.0:${front}`],
+    upstreams: [{ server: "tls://192.0.2.1:853" }, { server: `127.0.0.1:${behind}` }],
+  };
   const resolver = await startControlServer({
     path: join(folder, "resolver.control"),
     group: undefined,
-    routes: new Map([["GET /status", () => jsonReply({ listening: [`0.0.0.0:${port}`] })]]),
+    routes: new Map([["GET /status", () => jsonReply(status)]]),
   });
   ends.push(
     () => gateway.close(),
@@ -65,8 +69,8 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A name server that knows three names; returns its port. */
-async function startNames(): Promise<number> {
+/** A name server that knows four names; returns its port. */
+async function startNames(where: string): Promise<number> {
   const texts: Readonly<Record<string, string>> = {
     "web.example": "AA 203.0.113.1 + 1025",
     "new.example": "AA gw.example + 4000",
@@ -79,7 +83,7 @@ async function startNames(): Promise<number> {
   const server = createSocket("udp4");
   server.on("message", (message, { port, address }) => {
     const { name, type } = questionOf(message);
-    asked.push(`${name} ${type}`);
+    asked.push(`${where}: ${name} ${type}`);
     const text = type === "TXT" ? texts[name] : undefined;
     const ip = type === "A" ? addresses[name] : undefined;
     const data =
@@ -183,15 +187,15 @@ test("a name is asked for as TXT only, which makes no resolver create a mapping"
   const { mappings, notes } = JSON.parse(stdout);
   assert.deepEqual(notes, ["web.example has an AA record: 203.0.113.1 + 1025"]);
   assert.equal(mappings[0].address, "10.240.0.22");
-  assert.deepEqual(asked, ["web.example TXT"]);
+  assert.deepEqual(asked, ["front: web.example TXT"]);
 });
 
-test("a gateway that is named is looked up, and an address that nobody has yet is not made", async () => {
+test("a gateway that is named is looked up behind the resolver, which would map it", async () => {
   asked.length = 0;
   const before = world.digest();
   const { code, stdout } = await explain("10.1.0.22", "new.example");
   assert.equal(code, 0);
-  assert.deepEqual(asked, ["new.example TXT", "gw.example A"]);
+  assert.deepEqual(asked, ["front: new.example TXT", "behind: gw.example A"]);
   assert.match(stdout, /its gateway being gw\.example/);
   assert.match(stdout.replace(/\s+/g, " "), /one would be created when its name is asked for/);
   assert.equal(world.digest(), before);
