@@ -141,7 +141,11 @@ export class Explanation {
     if (parsed !== undefined && sameAddress(parsed.source, desk.ownEncoded)) {
       steps.push(this.#gatewayHostStep());
     }
-    const rest = [...routeSteps(trace), ...clampSteps(...this.#mssOut(trace, flow))];
+    const rest = [
+      ...this.#unknownAddressStep(trace),
+      ...routeSteps(trace),
+      ...clampSteps(...this.#mssOut(trace, flow)),
+    ];
     const hints = this.#slowHintsOut(trace);
     const delivered = trace.route === undefined ? this.#writtenText(trace) : this.#sentText(trace);
     return this.#report("outbound", { text, steps, rest, hints, delivered }, trace);
@@ -151,6 +155,15 @@ export class Explanation {
     const { publicAddress: context, gatewayReference: reference } = this.#parts.settings;
     const text = `the gateway host itself, ${formatIprefAddress({ context, reference })}`;
     return { title: "local host", result: "ok", text, rule: "tunnel 5" };
+  }
+
+  /** Behind a NAT that it knows nothing of the gateway sends zeros (spec/tunnel.md 7.2). */
+  #unknownAddressStep({ route }: Trace): ExplainStep[] {
+    if (route === undefined || !isUnspecified(this.#parts.settings.publicAddress)) return [];
+    const text =
+      "the own public address is not known: the remote gateway fills in the address that the " +
+      "datagram comes from";
+    return [{ title: "public address", result: "note", text, rule: "tunnel 7.2" }];
   }
 
   #sentText(trace: Trace): string {

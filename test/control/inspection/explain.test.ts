@@ -160,6 +160,18 @@ test("a host without reference cannot be reached, and is told how", async () => 
   await world.gateway.stop();
 });
 
+test("a gateway that knows no public address says who fills it in", async () => {
+  const world = await new ExplainWorld().start("-gateway-pub", "0.0.0.0");
+  const report = await world.explain(flow("10.1.0.22", "10.240.0.22"));
+  const step = report.steps.find(({ title }) => title === "public address");
+  assert.match(step!.text, /^the own public address is not known: the remote gateway fills in/);
+  assert.match(report.verdict.text, /as 0\.0\.0\.0 \+ 1025 -> 203\.0\.113\.1 \+ 1025/);
+  const known = await new ExplainWorld().start();
+  const other = await known.explain(flow("10.1.0.22", "10.240.0.22"));
+  assert.ok(other.steps.every(({ title }) => title !== "public address"));
+  for (const each of [world, known]) await each.gateway.stop();
+});
+
 test("destinations outside of the encode net are left to routing", async () => {
   const world = await new ExplainWorld().start();
   for (const destination of ["192.0.2.9", "198.51.100.1 + 1025"]) {
