@@ -328,6 +328,22 @@ describe("a capture piped to tshark with the dissector, IPv6 between IPv6 and IP
     assert.ok(rows.length > tcp.length, "there are pings, in fragments");
   });
 
+  it("breaks off with the gateway, and leaves what was captured readable", async () => {
+    const [direction] = lab.directions;
+    const file = join(lab.network.sites[0].directory, "broken.pcapng");
+    const capture = await startCapture(runFolder(lab, 0), ["-w", file]);
+    await assertPing(lab, direction.from, direction.target, ["-c", "2", "-i", "0.2"]);
+    assert.equal(await lab.gateways[0].stop(), 0);
+    const status = await capture.ended();
+    // The last words may still arrive.
+    if (status !== 0) {
+      assert.equal(status, 69, capture.stderr());
+      assert.match(capture.stderr(), /The capture broke off: the gateway has ended/);
+    }
+    const rows = await tshark(file, ["frame.interface_name"]);
+    assert.ok(rows.length >= 8, `${rows.length} packets`);
+  });
+
   it("tells the log that the capture has begun and ended", () => {
     const log = lab.gateways[1].log();
     assert.equal(log.match(/capture of process \d+ of user 0 begins/g)?.length, 1);
