@@ -38,8 +38,8 @@ function page() {
 Every packet that the gateway does not forward is counted under one of these names. No packet makes
 a log line of its own. Numbers inside the program may change between releases; names do not.
 \`ipref explain --drop REASON\` prints one line of this page, and \`ipref explain\` with source and
-destination says whether a packet would be dropped, and why ([EXPLAIN](EXPLAIN.md)). The page is made
-from \`src/base/drop-reason.ts\` and \`drop-advice.ts\` by \`scripts/write-drop-reasons.js\`.
+destination says whether a packet would be dropped, and why ([EXPLAIN](EXPLAIN.md)). The page is
+made from \`src/base/drop-reason.ts\` and \`drop-advice.ts\` by \`scripts/write-drop-reasons.js\`.
 
 ${parts.join("\n")}`;
 }
