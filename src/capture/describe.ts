@@ -162,10 +162,11 @@ function commentKey({ native, tunnel, direction, remote }: CaptureRecord): strin
   // Addresses of the native packet: octets 12 to 19, or 8 to 39.
   const isIpv4 = native.length > 0 && native[0]! >>> 4 === 4;
   const addresses = isIpv4 ? native.subarray(12, 20) : native.subarray(8, 40);
-  // Format G without fragment information: the fast path takes nothing else.
+  // Format G, with or without fragment information: the fast path takes nothing else.
+  const contexts = (tunnel[0]! & 0x02) === 0 ? 4 : 12;
   const size = tunnel[1] === 0x40 ? 8 : 32;
-  const length = 4 + size + (8 << ((tunnel[0]! >>> 2) & 3));
-  const header = tunnel.subarray(4, Math.min(length, COMMENT_HEAD_BYTES));
+  const length = contexts + size + (8 << ((tunnel[0]! >>> 2) & 3));
+  const header = tunnel.subarray(contexts, Math.min(length, COMMENT_HEAD_BYTES));
   const octets = [direction, tunnel[0]! & 0x0c, ...addresses, ...header, ...remote.bytes];
   return String.fromCharCode(...octets);
 }
