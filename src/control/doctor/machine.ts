@@ -113,7 +113,7 @@ export function judgeVersions(facts: VersionFacts): Finding[] {
   } else findings.push(kernelJudge.pass(kernel));
   for (const { part, version } of running) {
     const judge = judgeOf("versions", part);
-    if (version === own) findings.push(judge.pass(`runs version ${version}`));
+    if (version === own) findings.push(judge.pass(`version ${version}`));
     else findings.push(judge.warn(`runs version ${version}, installed is ${own}`, restart));
   }
   return findings;
@@ -256,5 +256,5 @@ export function judgeSocket(facts: SocketFacts): Finding {
   if ((mode & USABLE_BY_OWNER) !== USABLE_BY_OWNER) {
     return judge.fail(`the ${what} has mode ${bits}`, `chmod 0660 ${word}`);
   }
-  return judge.pass(`${what}, mode ${bits}`);
+  return judge.pass(`mode ${bits}, closed to other users`);
 }

@@ -97,7 +97,8 @@ export function judgeAaRecords(facts: AaFacts): Finding[] {
   if (findings.length > 0) return findings;
   const judge = judgeOf("aa-records", `${zone} (${source})`);
   if (records.length === 0) return [judge.pass("no AA records: nothing is published")];
-  return [judge.pass(`${records.length} AA records, each with a host in ${facts.localZone}`)];
+  const count = records.length === 1 ? "1 AA record" : `${records.length} AA records`;
+  return [judge.pass(`${count}, each with a host in ${facts.localZone}`)];
 }
 
 function isTwin(a: AaRecord, b: AaRecord, { locals }: AaFacts): boolean {

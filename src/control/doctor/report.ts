@@ -38,7 +38,7 @@ export function harmless(text: string): string {
 export function tableOf(findings: readonly Finding[], options: TableOptions): string {
   const width = Math.max(5, ...findings.map(({ check }) => check.length));
   const indent = " ".repeat(width + VERDICT_WIDTH + 4);
-  const lines = findings.flatMap((finding) => {
+  const lines = joinedPasses(findings).flatMap((finding) => {
     const { check, verdict, subject, evidence, fixes } = finding;
     const shown = options.hasColours ? `${COLOURS[verdict]}${verdict}${COLOUR_END}` : verdict;
     const head = `${check.padEnd(width)}  ${shown}  `;
@@ -50,6 +50,23 @@ export function tableOf(findings: readonly Finding[], options: TableOptions): st
     ];
   });
   return `${[...lines, "", summaryOf(findings)].join("\n")}\n`;
+}
+
+/** Neighbours that pass one check for the same reason take one line. */
+function joinedPasses(findings: readonly Finding[]): Finding[] {
+  const joined: Finding[] = [];
+  for (const finding of findings) {
+    const last = joined.at(-1);
+    const isAlike =
+      finding.verdict === "PASS" &&
+      last?.verdict === "PASS" &&
+      last.check === finding.check &&
+      last.evidence === finding.evidence;
+    if (isAlike) joined.pop();
+    const subject = isAlike ? `${last.subject}, ${finding.subject}` : finding.subject;
+    joined.push({ ...finding, subject });
+  }
+  return joined;
 }
 
 /** Findings that ask for something, for the log of a start. */

@@ -86,7 +86,6 @@ function gatewayLines(
     "Gateway",
     ...tableLines([{ heading: "" }, { heading: "" }], gatewayFacts(gateway), { indent: INDENT }),
     "",
-    "Traffic",
     ...trafficLines(gateway),
     "",
     "Mappings",
@@ -142,9 +141,8 @@ function trafficLines({ traffic }: GatewayStatus): string[] {
     { heading: "BITS NOW", isRight: true },
   ];
   const rows = [row("to tunnel", toTunnel), row("from tunnel", fromTunnel)];
-  const window =
-    windowSeconds === 0 ? [] : [`${INDENT}rates of the last ${spanText(windowSeconds)}`];
-  return [...tableLines(columns, rows, { indent: INDENT }), ...window];
+  const window = windowSeconds === 0 ? "" : `, rates of the last ${spanText(windowSeconds)}`;
+  return [`Traffic${window}`, ...tableLines(columns, rows, { indent: INDENT })];
 }
 
 function mappingLines({ mappings }: GatewayStatus): string[] {
@@ -220,8 +218,8 @@ function dropLines(drops: readonly DropReport[], { isExplained }: StatusTextOpti
   const body = table.flatMap((line, index) =>
     isExplained ? [line, ...explanation(drops[index]!)] : [line],
   );
-  const hint = isExplained ? [] : [`${INDENT}what they mean: ipref status --explain`];
-  return [`Dropped packets: ${countText(total)}`, heading, ...body, ...hint];
+  const hint = isExplained ? "" : " (ipref status --explain tells why)";
+  return [`Dropped packets: ${countText(total)}${hint}`, heading, ...body];
 }
 
 /** Meaning, usual cause and remedy of a drop reason. */

@@ -31,11 +31,19 @@ export interface FrameInput {
 }
 
 /** Lines above the tables, and those that the tables need besides their rows. */
-const HEADER_LINES = 4;
+const HEADER_LINES = 5;
 const TABLE_LINES = 5;
 /** Remote gateways get at most this part of the room for rows when there are conversations. */
 const PEERS_SHARE = 0.4;
 
+const TRAFFIC_COLUMNS: readonly Column[] = [
+  { heading: "" },
+  { heading: "PACKETS", isRight: true },
+  { heading: "BITS", isRight: true },
+  { heading: "SLOW PATH", isRight: true },
+];
+/** Wide enough for every rate, so that the columns stay where they are. */
+const TRAFFIC_WIDTHS = [11, 9, 9, 9];
 const PEER_COLUMNS: readonly Column[] = [
   { heading: "REMOTE GATEWAY" },
   { heading: "PORT", isRight: true },
@@ -66,8 +74,7 @@ export function topFrame(input: FrameInput, size: FrameSize): FrameLine[] {
   const peers = rates.peers.slice(0, peersMax);
   const lines: FrameLine[] = [
     plain(titleText(sample), "title"),
-    plain(directionText("to tunnel", rates.toTunnel)),
-    plain(directionText("from tunnel", rates.fromTunnel)),
+    ...trafficLines(rates.toTunnel, rates.fromTunnel),
     dropLine(rates.drops),
     plain(""),
     ...tableOf(PEER_COLUMNS, peers.map(peerRow), "no remote gateway yet"),
@@ -99,18 +106,24 @@ function titleText({ status }: TopSample): string {
   );
 }
 
-function directionText(label: string, rates: DirectionRates): string {
-  const { packetsPerSecond, bitsPerSecond, slowPerSecond } = rates;
-  const packets = `${rateText(packetsPerSecond)} packets`.padStart(16);
-  const bits = bitRateText(bitsPerSecond).padStart(11);
-  return `${label.padEnd(11)} ${packets} ${bits}   ${rateText(slowPerSecond)} the slow way`;
+function trafficLines(toTunnel: DirectionRates, fromTunnel: DirectionRates): FrameLine[] {
+  const row = (label: string, rates: DirectionRates) => [
+    label,
+    rateText(rates.packetsPerSecond),
+    bitRateText(rates.bitsPerSecond),
+    rateText(rates.slowPerSecond),
+  ];
+  const rows = [row("to tunnel", toTunnel), row("from tunnel", fromTunnel)];
+  const [heading = "", ...body] = tableLines(TRAFFIC_COLUMNS, rows, { widths: TRAFFIC_WIDTHS });
+  return [plain(heading, "heading"), ...body.map((text) => plain(text))];
 }
 
 function dropLine(drops: readonly { reason: string; perSecond: number }[]): FrameLine {
   const total = drops.reduce((sum, { perSecond }) => sum + perSecond, 0);
   if (total === 0) return plain("dropped      nothing");
   const reasons = drops.map(({ reason, perSecond }) => `${reason} ${rateText(perSecond)}`);
-  return plain(printable(`dropped      ${rateText(total)}: ${reasons.join(", ")}`), "alert");
+  const sum = reasons.length > 1 ? `${rateText(total)}: ` : "";
+  return plain(printable(`dropped      ${sum}${reasons.join(", ")}`), "alert");
 }
 
 /** Heading and rows; a sentence in place of no rows. */

@@ -62,10 +62,11 @@ function complain(text: string): number {
 }
 
 async function showOnce(folder: string, seconds: number): Promise<number> {
+  const before = await lookAtCounters(folder, undefined);
   const sample = await look(folder, seconds);
   const { columns, rows } = process.stdout;
   const size = columns > 0 && rows > 1 ? { columns, rows: rows - 1 } : ONCE_SIZE;
-  const lines = topFrame({ sample, before: undefined, hint: undefined }, size);
+  const lines = topFrame({ sample, before, hint: undefined }, size);
   const text = paint(lines, hasColours(process.env, process.stdout), "\n");
   await lineWriter().write(`${text}\n`);
   return EXIT_OK;
@@ -109,12 +110,16 @@ async function showLive(folder: string, seconds: number): Promise<number> {
 /** Looks at conversations for some seconds, and at everything else at their end. */
 async function look(folder: string, seconds: number, signal?: AbortSignal): Promise<TopSample> {
   const flows = await lookAtFlows(folder, seconds, signal);
+  return { ...(await lookAtCounters(folder, signal)), flows };
+}
+
+async function lookAtCounters(folder: string, signal: AbortSignal | undefined): Promise<TopSample> {
   const call = signal === undefined ? {} : { signal };
   const [status, peers] = await Promise.all([
     askPart(folder, "gateway", { ...call, path: "/status" }).then((answer) => answer.json()),
     lookAtPeers(folder, signal),
   ]);
-  return { atMs: performance.now(), status: status as GatewayStatus, peers, flows };
+  return { atMs: performance.now(), status: status as GatewayStatus, peers, flows: undefined };
 }
 
 async function lookAtFlows(

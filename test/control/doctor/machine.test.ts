@@ -100,7 +100,7 @@ test("judgeVersions() compares Node.js, kernel and running parts", () => {
     judgeVersions({ ...facts, running })
       .slice(2)
       .map(line),
-    ["WARN runs version 1.1.0, installed is 1.2.0 | again", "PASS runs version 1.2.0"],
+    ["WARN runs version 1.1.0, installed is 1.2.0 | again", "PASS version 1.2.0"],
   );
 });
 
@@ -157,7 +157,7 @@ test("judgeSocket() tells left-overs, lost sockets and open doors apart", () => 
     isOwnerRunning: true,
     restart: "again",
   };
-  assert.equal(line(judgeSocket(facts)), "PASS mapper socket, mode 0660");
+  assert.equal(line(judgeSocket(facts)), "PASS mode 0660, closed to other users");
   assert.match(
     line(judgeSocket({ ...facts, mode: 0o662 })),
     /^FAIL every user .*chmod 0660 '\/run\/my ipref/,
@@ -179,7 +179,7 @@ test("judgeSocket() tells left-overs, lost sockets and open doors apart", () => 
 
 const ANY_6 = "0".repeat(32);
 const DOC_6 = "B80D012000000000000000000100000";
-const UDP_TABLE = `  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid inode
+const UDP_TABLE = `  sl  local_address rem_address st tx_queue tr tm->when uid inode
   101: 00000000:0415 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 2 0 0
   102: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000 101 0 4712 2 0 0
   bad line

@@ -201,6 +201,22 @@ test("the report keeps text of others from the terminal and never wraps a fix", 
   assert.equal(complaintLines([finding, judge.pass("fine")]).length, 3);
 });
 
+test("what passes a check for the same reason takes one line of the table", () => {
+  const pass = (subject: string, evidence: string) => judgeOf("one", subject).pass(evidence);
+  const findings = [pass("a", "fine"), pass("b", "fine"), pass("c", "well"), pass("d", "fine")];
+  const other = { ...pass("e", "fine"), check: "two" };
+  const table = tableOf([...findings, other], { hasColours: false, width: 80 });
+  assert.deepEqual(table.split("\n"), [
+    "one    PASS  a, b: fine",
+    "one    PASS  c: well",
+    "one    PASS  d: fine",
+    "two    PASS  e: fine",
+    "",
+    "5 passed, 0 warnings, 0 failed, 0 left out",
+    "",
+  ]);
+});
+
 test("JSON has the verdict, the counts and all findings", () => {
   const judge = judgeOf("clock", "time");
   const findings = [judge.pass("a"), judge.warn("b", "fix it"), judge.skip("c")];

@@ -117,9 +117,10 @@ test("a frame of 80 x 24 shows traffic, gateways, conversations and drops", () =
     frame.map(({ text }) => text),
     [
       "198.51.100.7 + 1, up 2 h 3 min, wasm, 2 lanes; 12,348 remote, 9 local hosts",
-      "to tunnel    147 k/s packets   1.53 Gb/s   0/s the slow way",
-      "from tunnel      0/s packets       0 b/s   0/s the slow way",
-      "dropped      0.4/s: local-destination-unknown 0.4/s",
+      "               PACKETS       BITS  SLOW PATH",
+      "to tunnel      147 k/s  1.53 Gb/s        0/s",
+      "from tunnel        0/s      0 b/s        0/s",
+      "dropped      local-destination-unknown 0.4/s",
       "",
       "REMOTE GATEWAY   PORT        OUT         IN  PKT OUT    PKT IN  HEARD",
       "203.0.113.1      1045  1.50 Gb/s  29.0 Mb/s  130 k/s  60.0 k/s  now",
@@ -301,7 +302,7 @@ for (const [name, key] of [
         assert.ok(text.includes("\u001b[?1049h\u001b[?25l"));
         assert.ok(text.trimEnd().endsWith(LEFT), JSON.stringify(text));
         const [, frame = ""] = text.split("\u001b[H");
-        assert.equal(frame.split("\r\n").length, 14);
+        assert.equal(frame.split("\r\n").length, 15);
         assert.ok(frame.includes("\u001b[7mREMOTE GATEWAY"), "headings stand out");
       });
     },
