@@ -18,8 +18,10 @@ import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 import { makeDebianRoot, whyNoDebianRoot } from "../support/debian-root.js";
 import { answeredCount, hostsLines } from "../support/lab.js";
 
+/** What the test root has beside the essential packages; systemd for systemd-sysusers(8). */
+const PACKAGES = ["systemd", "libstdc++6", "iproute2"];
 const why = await whyNoNamespaces(["ip", "ping", "dpkg-deb", "unshare", "setpriv", "tar"]);
-const skip = why?.reason ?? whyNoDebianRoot() ?? false;
+const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? false;
 const FOLDER = join(repositoryRoot(), "packaging", "container");
 /** Those that docker gives, and NET_ADMIN. */
 const ENGINE_CAPABILITIES = [
@@ -67,7 +69,7 @@ describe("the container", { skip, concurrency: 1, timeout: 200_000 }, () => {
     const folder = network.namespaces.subdirectory("container");
     root = join(folder, "root");
     logPath = join(folder, "log");
-    makeDebianRoot(root, ["systemd", "libstdc++6", "iproute2"]);
+    makeDebianRoot(root, PACKAGES);
     const script = join(repositoryRoot(), "scripts", "package-deb.js");
     const built = await run(process.execPath, [script, "--fast", "--output", join(root, "root")], {
       timeoutMs: 120_000,

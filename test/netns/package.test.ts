@@ -17,13 +17,14 @@ import { DebianMachine } from "../support/debian-machine.js";
 import { makeDebianRoot, whyNoDebianRoot } from "../support/debian-root.js";
 import { answeredCount, hostsLines } from "../support/lab.js";
 
+/** What the test root has beside the essential packages. */
+const PACKAGES = ["systemd", "systemd-sysv", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
+
 const why = await whyNoNamespaces(["ip", "ping", "dpkg-deb", "unshare", "nsenter", "tar"]);
-const skip = why?.reason ?? whyNoDebianRoot() ?? false;
+const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? false;
 const PACKAGE_SCRIPT = join(repositoryRoot(), "scripts", "package-deb.js");
 const VERSIONS = ["0.1.0", "0.1.1~test"] as const;
 const UNITS = ["ipref", "ipref-gateway", "ipref-resolver", "ipref-dns-agent"];
-/** What the test root has beside the essential packages. */
-const PACKAGES = ["systemd", "systemd-sysv", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
 /** CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_BPF by number, capabilities(7). */
 const CAPABILITIES = ((1n << 10n) | (1n << 12n) | (1n << 39n)).toString(16).padStart(16, "0");
 
@@ -182,7 +183,7 @@ describe("the Debian package", { skip, concurrency: 1, timeout: 400_000 }, () =>
         (await state("ipref")) === "active"
       );
     });
-    assert.match(machine.log(), /ipref\.service: Watchdog timeout/);
+    assert.match(await machine.journal("ipref"), /^ipref\.service: Watchdog timeout/m);
     await must("rm", `/${dropIn}`);
     await must("systemctl", "daemon-reload");
     await must("systemctl", "restart", "ipref");

@@ -63,7 +63,7 @@ hostname debian
 pivot_root . mnt
 umount -l /mnt
 exec env -i container=ipref-test PATH=/usr/bin:/usr/sbin /lib/systemd/systemd --system \\
-  --log-target=console --show-status=false systemd.unit=multi-user.target
+  --log-target=journal --show-status=false systemd.unit=multi-user.target
 ' "$root"
 `;
 
@@ -102,7 +102,7 @@ export class DebianMachine {
     return machine;
   }
 
-  /** What systemd and the services wrote to the console. */
+  /** What was written while the machine was made; the rest is in its journal. */
   log(): string {
     return existsSync(this.#logPath) ? readFileSync(this.#logPath, "utf8") : "";
   }
@@ -110,7 +110,16 @@ export class DebianMachine {
   /** Runs a program in the machine, as root. */
   run(command: string, ...args: readonly string[]): Promise<CommandResult> {
     const pid = String(this.#firstProcess() ?? "");
-    const inside = ["--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net", "--root", "--wdns=/"];
+    const inside = [
+      "--mount",
+      "--pid",
+      "--uts",
+      "--ipc",
+      "--cgroup",
+      "--net",
+      "--root",
+      "--wdns=/",
+    ];
     const environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8", "HOME=/root"];
     return run(
       "nsenter",
@@ -127,7 +136,7 @@ export class DebianMachine {
 
   /** The journal of a unit, for a failure message. */
   async journal(unit: string): Promise<string> {
-    const { stdout } = await this.run("journalctl", "-u", unit, "-n", "60", "-o", "cat");
+    const { stdout } = await this.run("journalctl", "-u", unit, "-n", "200", "-o", "cat");
     return stdout;
   }
 

@@ -37,9 +37,13 @@ interface InstalledPackage {
 }
 
 /** Why there can be no such folder here; undefined when there can. */
-export function whyNoDebianRoot(): string | undefined {
+export function whyNoDebianRoot(packages: readonly string[]): string | undefined {
   const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
-  return /^VERSION_CODENAME=bookworm$/m.test(release) ? undefined : "this machine is no Debian 12";
+  if (!/^VERSION_CODENAME=bookworm$/m.test(release)) return "this machine is no Debian 12";
+  if (process.env.IPREF_DEBOOTSTRAP === "1") return undefined;
+  const { installed } = installedPackages();
+  const missing = packages.filter((name) => !installed.has(name));
+  return missing.length === 0 ? undefined : `needs the packages ${missing.join(", ")} here`;
 }
 
 /** Fills a new folder with the packages and what they need. */
