@@ -122,9 +122,7 @@ function openMapper(
     await drain();
     await store.close();
   });
-  const shared = makeSharedState(settings, machine.random, (bytes) =>
-    machine.allocateShared(bytes),
-  );
+  const shared = makeSharedState(settings, machine);
   const state = store.load();
   const { baseMs, startSeconds } = startTimeBase(state, machine.wallClockMs());
   const startMs = machine.monotonicMs();

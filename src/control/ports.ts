@@ -149,6 +149,8 @@ export interface Machine {
   wallClockMs(): number;
   /** Shared memory of this many bytes, zeroed, committed when first touched. */
   allocateShared(bytes: number): SharedArrayBuffer;
+  /** Mappings at a time, where memory is small; the usual number when absent. */
+  readonly recordsMax?: number | undefined;
   openStore(folder: string, localVersion: IpVersion, tunnelVersion: IpVersion): OpenedStore;
   /** MTU of the interface with a prefix that contains the address. */
   interfaceMtu(address: IpAddress): number | undefined;

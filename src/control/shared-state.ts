@@ -3,7 +3,6 @@
  * through which the main thread, its only writer, fills the tables.
  */
 
-import type { RandomSource } from "../base/random.js";
 import { AddressTableWriter } from "../tables/address-table-writer.js";
 import { type ArenaPlan, COUNTER_WRITER_MAIN, planArena } from "../tables/arena.js";
 import { ControlBlock } from "../tables/control-block.js";
@@ -11,6 +10,7 @@ import { CounterBlock, CounterReader } from "../tables/counters.js";
 import { PeerTableWriter } from "../tables/peer-table.js";
 import { PeerTrafficBlock, PeerTrafficReader } from "../tables/peer-traffic.js";
 import type { GatewaySettings } from "./gateway-flags.js";
+import type { Machine } from "./ports.js";
 
 /**
  * Mappings at a time: 2^21 records of 64 bytes and their indexes are 184 MiB of address space,
@@ -40,15 +40,15 @@ export interface SharedState {
   readonly addresses: AddressTableWriter;
 }
 
-/** Plans and makes the shared memory. `allocate` gives zeroed memory. */
+/** Plans and makes the shared memory. */
 export function makeSharedState(
   settings: GatewaySettings,
-  random: RandomSource,
-  allocate: (bytes: number) => SharedArrayBuffer,
+  machine: Pick<Machine, "random" | "allocateShared" | "recordsMax">,
 ): SharedState {
+  const { random, recordsMax = RECORDS_MAX } = machine;
   const peersMax = Math.min(PEERS_MAX, settings.remoteGatewaysMax ?? PEERS_UNLIMITED);
   const plan = planArena({
-    recordsMax: RECORDS_MAX,
+    recordsMax,
     localVersion: settings.localVersion,
     tunnelVersion: settings.tunnelVersion,
     hashSeed: random.word() * 2 ** 20 + (random.word() >>> 12),
@@ -56,7 +56,7 @@ export function makeSharedState(
     lanes: settings.lanes,
     ringBytes: ringBytes(settings.buffersMax),
   });
-  const memory = allocate(plan.totalBytes);
+  const memory = machine.allocateShared(plan.totalBytes);
   const { peerTrafficOffset: traffic, counterWriters } = plan;
   const control = new ControlBlock(memory, plan.controlOffset);
   control.setPublicAddress(settings.publicAddress);

@@ -59,7 +59,7 @@ export class VnetReader {
    */
   read(offset: number, length: number): number {
     const { bytes, halves } = this.#memory;
-    if (length < IPV4_LENGTH_MIN) return VNET_BAD_HEADER;
+    if (length < 1) return VNET_BAD_HEADER;
     const header = offset - VNET_HEADER_BYTES;
     const kind = bytes[header + 1]!;
     if (kind !== KIND_NONE) return this.#readSuperPacket(offset, length, kind & ~KIND_ECN);

@@ -17,6 +17,7 @@ import type {
   Machine,
 } from "../../src/control/ports.js";
 import { NO_OFFLOADS } from "../../src/forward/offloads.js";
+import type { SendResult } from "../../src/forward/slow-path-options.js";
 import { MemoryStore } from "../../src/mapper/memory-store.js";
 
 /** A machine whose clock stands still until a test moves it. */
@@ -34,6 +35,12 @@ export class FakeMachine implements Machine {
   nowMs = 5_000;
   /** Path MTU towards everybody. */
   pathMtu = 1500;
+  /** What becomes of datagrams that the main thread sends. */
+  sendResult: SendResult = "sent";
+  /** Whether the device takes packets that the main thread writes. */
+  takesPackets = true;
+  /** Mappings at a time; the usual number when undefined. */
+  recordsMax: number | undefined;
   /** Steps that throw: name of the event. */
   readonly broken = new Set<string>();
   handlers: ClientHandlers | undefined;
@@ -83,6 +90,7 @@ export class FakeMachine implements Machine {
       port,
       offloads: NO_OFFLOADS,
       send: (destination: IpAddress, remotePort: number, payload: Uint8Array) => {
+        if (this.sendResult !== "sent") return this.sendResult;
         this.sent.push({ destination, port: remotePort, payload: payload.slice() });
         return "sent" as const;
       },
@@ -99,7 +107,7 @@ export class FakeMachine implements Machine {
       known: undefined,
       offloads: NO_OFFLOADS,
       warnings: ["forwarding is off"],
-      write: (packet: Uint8Array) => this.written.push(packet.slice()) > 0,
+      write: (packet: Uint8Array) => this.takesPackets && this.written.push(packet.slice()) > 0,
       close: () => void this.events.push("close tun"),
     };
   }

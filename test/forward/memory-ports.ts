@@ -5,6 +5,7 @@ import type { KernelName } from "../../src/control/gateway-flags.js";
 import { EgressTap, IngressTap } from "../../src/forward/capture-tap.js";
 import { EgressLoop } from "../../src/forward/egress.js";
 import { FastEgress } from "../../src/forward/fast-egress.js";
+import { EgressFragments, IngressFragments } from "../../src/forward/fast-fragments.js";
 import { FastIngress } from "../../src/forward/fast-ingress.js";
 import type { FastPathMemory } from "../../src/forward/fast-path.js";
 import { HandOver } from "../../src/forward/hand-over.js";
@@ -29,6 +30,12 @@ import { CounterBlock, CounterReader } from "../../src/tables/counters.js";
 import { PacketRingConsumer, PacketRingProducer } from "../../src/tables/packet-ring.js";
 import type { FastWorld, TestDatagram } from "./fast-world.js";
 
+/** What workers are made over. */
+export type WorkerWorld = Pick<
+  FastWorld,
+  "options" | "plan" | "buffer" | "bytes" | "fastSettings" | "worker"
+>;
+
 /** A message of one or more datagrams of one size. */
 export interface TestMessage extends TestDatagram {
   /** Octets of each datagram but the last, or MESSAGE_…; the whole message when absent. */
@@ -42,11 +49,11 @@ export class MemoryTun implements TunPort {
   readonly waitingAside: Uint8Array[] = [];
   readonly written: Uint8Array[] = [];
   refuses = false;
-  readonly #world: FastWorld;
+  readonly #world: WorkerWorld;
   readonly #headerBytes: number;
 
   /** With a device header, what waits and what was written begins with one. */
-  constructor(world: FastWorld, hasDeviceHeader: boolean) {
+  constructor(world: WorkerWorld, hasDeviceHeader: boolean) {
     this.#world = world;
     this.#headerBytes = hasDeviceHeader ? VNET_HEADER_BYTES : 0;
   }
@@ -106,9 +113,9 @@ export class MemoryTunnel implements TunnelPort {
   readonly sent: TestDatagram[] = [];
   outcome = SEND_DONE;
   hasErrors = false;
-  readonly #world: FastWorld;
+  readonly #world: WorkerWorld;
 
-  constructor(world: FastWorld) {
+  constructor(world: WorkerWorld) {
     this.#world = world;
   }
 
@@ -154,8 +161,8 @@ export class MemoryTunnel implements TunnelPort {
 }
 
 /** Both workers of a gateway, run by hand. */
-export function makeGateway(
-  world: FastWorld,
+export function makeGateway<World extends WorkerWorld>(
+  world: World,
   options: { hasDeviceHeader?: boolean; kernel?: KernelName; localMssMax?: number } = {},
 ) {
   const { buffer, plan } = world;
@@ -190,6 +197,7 @@ export function makeGateway(
   const { localVersion, tunnelVersion } = world.options;
   const joining = { hasDeviceHeader, joinsTcp: true, joinsUdp: true, localVersion };
   const fastIngress = new FastIngress(back.memory, settings, seededRandom(1));
+  const fastEgress = new FastEgress(out.memory, settings);
   return {
     world,
     tun,
@@ -198,13 +206,15 @@ export function makeGateway(
     egress: new EgressLoop({
       ...out,
       capture: out.capture instanceof EgressTap ? out.capture : undefined,
-      fast: new FastEgress(out.memory, settings),
+      fast: fastEgress,
+      fragments: new EgressFragments(out.memory, fastEgress, settings),
       hasDeviceHeader,
     }),
     ingress: new IngressLoop({
       ...back,
       capture: back.capture instanceof IngressTap ? back.capture : undefined,
       fast: fastIngress,
+      fragments: new IngressFragments(back.memory, fastIngress, settings),
       joining,
     }),
     egressRing: new PacketRingConsumer(buffer, lane.egressRingOffset, ringBytes, tunnelVersion),

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { toHex } from "../../../src/base/hex.js";
 import { formatIp, parseIp } from "../../../src/base/ip.js";
 import { type Gateway, startGateway } from "../../../src/control/gateway.js";
-import { parseGatewayFlags } from "../../../src/control/gateway-flags.js";
+import { type GatewaySettings, parseGatewayFlags } from "../../../src/control/gateway-flags.js";
 import type { ControlReply } from "../../../src/control/inspection/api.js";
 import type {
   ExplainFlow,
@@ -27,7 +27,7 @@ const HOSTS = {
 const ENCODE_NETS = { 4: "10.240.0.0/12", 6: "fd00:240::/64" };
 
 /** What a world is made of; the defaults are two published mappings. */
-interface WorldSettings {
+export interface WorldSettings {
   readonly hosts: string;
   readonly encodeNet: string;
 }
@@ -53,11 +53,16 @@ export class ExplainWorld {
     const encodeNet = ["-encode-net", this.#settings.encodeNet];
     const parsed = parseGatewayFlags([...fixed, ...encodeNet, ...flags]);
     assert.ok(parsed.kind === "settings");
-    const { settings } = parsed;
+    const settings = this.changed(parsed.settings);
     const log = new Log({ ...settings, write: () => {}, nowMs: () => 0 });
     this.gateway = await startGateway(settings, this.machine, log);
     await settle();
     return this;
+  }
+
+  /** Settings that no flag can ask for. */
+  protected changed(settings: GatewaySettings): GatewaySettings {
+    return settings;
   }
 
   /** A packet that an egress worker hands over. */
