@@ -10,7 +10,7 @@ import type { Finding } from "../../src/control/doctor/finding.js";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import { type Check, runChecks } from "../../src/programs/doctor/check.js";
 import { CHECKS } from "../../src/programs/doctor/checks.js";
-import type { DoctorContext } from "../../src/programs/doctor/context.js";
+import { type DoctorContext, restartOfUp } from "../../src/programs/doctor/context.js";
 import { define } from "../../src/programs/doctor/doctor.js";
 
 const IPREF = join(repositoryRoot(), "dist", "src", "programs", "ipref.js");
@@ -108,6 +108,16 @@ test("a check that hangs or fails hinders no other", async () => {
       "d SKIP no result within 0.1 s",
     ],
   );
+});
+
+test("a system is started anew with the words that it was started with", () => {
+  const words = ["--run", "/run/my ipref", "--dns", "resolvectl", "--data=/srv/x", "--check"];
+  assert.equal(
+    restartOfUp("ipref", words),
+    "ipref down --run '/run/my ipref' --data=/srv/x; " +
+      "ipref up --run '/run/my ipref' --dns resolvectl --data=/srv/x --check",
+  );
+  assert.equal(restartOfUp("./ipref", []), "./ipref down; ./ipref up");
 });
 
 test("docs/TROUBLESHOOTING.md describes every check and every option", () => {

@@ -22,6 +22,7 @@ import { answerLines, askPart, type PartAnswer, type PartName, tryPart } from ".
 import { isRunning, readState } from "../up-machine.js";
 import { pathsOf, planOf } from "../up-plan.js";
 import {
+  commandLineOf,
   iprefCommand,
   type KnownProgram,
   processService,
@@ -90,7 +91,11 @@ export class DoctorContext {
     const pid = this.supervisorPid ?? this.gatewayProcess?.pid;
     const unit = pid === undefined ? undefined : processService(pid);
     if (unit !== undefined && /ipref/.test(unit)) return `systemctl restart ${shellWord(unit)}`;
-    if (this.supervisorPid !== undefined || this.gatewayProcess === undefined) {
+    if (this.supervisorPid !== undefined) {
+      const args = commandLineOf(this.supervisorPid);
+      return restartOfUp(this.command, args.slice(args.indexOf("up") + 1));
+    }
+    if (this.gatewayProcess === undefined) {
       const options = this.configurationOption;
       return `${this.command} down${options}; ${this.command} up${options}`;
     }
@@ -198,6 +203,21 @@ export class DoctorContext {
 function isGlobalOf(address: { version: IpVersion; bytes: Uint8Array }, version: IpVersion) {
   const isLinkLocal = address.version === 6 && address.bytes[0] === 0xfe;
   return address.version === version && !isLinkLocal;
+}
+
+/** Options of `up` by which `down` finds what runs. */
+const PLACE_OPTIONS = ["--config", "--run", "--data"];
+
+/** Ends `ipref up` and starts it with the same words. */
+export function restartOfUp(command: string, words: readonly string[]): string {
+  const places = words.flatMap((word, index) => {
+    const [name = ""] = word.split("=");
+    if (!PLACE_OPTIONS.includes(name)) return [];
+    return word.includes("=") ? [word] : [word, words[index + 1] ?? ""];
+  });
+  const line = (name: string, rest: readonly string[]) =>
+    [command, name, ...rest.map(shellWord)].join(" ");
+  return `${line("down", places)}; ${line("up", words)}`;
 }
 
 /** `node [options] .../NAME.js args` or `/usr/bin/NAME args`. */

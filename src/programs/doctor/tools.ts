@@ -91,7 +91,8 @@ function namespaceOf(process: string): string | undefined {
   }
 }
 
-function commandLineOf(pid: number): string[] {
+/** Command line of a process; nothing when it has ended. */
+export function commandLineOf(pid: number): string[] {
   const text = readText(`/proc/${pid}/cmdline`) ?? "";
   return text === "" ? [] : text.replace(/\0$/, "").split("\0");
 }
