@@ -34,6 +34,20 @@ test("RemoteGateways makes no record for a datagram alone, but answers its port"
   assert.equal(remotes.routeTo(REMOTE, 3)?.port, 40_001);
 });
 
+test("RemoteGateways remembers who came before anything was sent there, within limits", () => {
+  const { remotes } = makeDirectory();
+  remotes.routeTo(REMOTE, 1);
+  remotes.noteDatagram(REMOTE, 1045, 2);
+  assert.deepEqual(remotes.callers(), [], "this one was sent to first");
+  remotes.noteDatagram(address(9), 1045, 3);
+  remotes.noteDatagram(address(9), 1045, 4);
+  assert.deepEqual(remotes.callers(), [{ address: address(9), seconds: 4 }]);
+  remotes.routeTo(address(9), 5);
+  assert.equal(remotes.callers().length, 1, "an answer changes nothing");
+  for (let index = 0; index < 250; index++) remotes.noteDatagram(address(index), 1045, 6);
+  assert.ok(remotes.callers().length <= 64);
+});
+
 test("RemoteGateways verifies a remote when one of our hosts answers it", () => {
   const { remotes, table } = makeDirectory();
   remotes.noteDatagram(REMOTE, 40_001, 1);
