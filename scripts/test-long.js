@@ -15,7 +15,7 @@ import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 
 const ROOT = resolve(fileURLToPath(import.meta.url), "../..");
-const FILES = ["differential", "translator", "offload-egress", "offload-ingress"];
+const FILES = ["differential", "fast-fragments", "translator", "offload-egress", "offload-ingress"];
 /** Packets of one property in one round. */
 const ROUND_PACKETS = 20_000;
 const LANES = 2;

@@ -26,6 +26,7 @@ import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/cou
 import { RING_FROM_LOCAL, RING_SEND_TOO_BIG } from "../tables/packet-ring.js";
 import type { EgressTap } from "./capture-tap.js";
 import type { FastEgress } from "./fast-egress.js";
+import type { EgressFragments } from "./fast-fragments.js";
 import type { FastPathMemory } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
 import type { MssClamp } from "./mss-clamp.js";
@@ -47,6 +48,8 @@ export interface EgressParts {
   readonly tunnel: Pick<TunnelPort, "sendBatch">;
   readonly memory: FastPathMemory;
   readonly fast: FastEgress;
+  /** Translates fragments; without it they are handed over. */
+  readonly fragments?: EgressFragments | undefined;
   readonly handOver: HandOver;
   readonly counters: CounterBlock;
   /** Lowers the segment sizes that SYNs ask for; without it they stay. */
@@ -122,8 +125,9 @@ export class EgressLoop {
       const offset = input.offsets[index]!;
       const length = input.lengths[index]!;
       const result = isTranslated ? fast.resultOf(index) : RESULT_UNKNOWN;
-      if (result > 0) this.#add(result, offset, length, fast.portOf(index));
-      else if (result === RESULT_HAND_OVER) handOver.packet(RING_FROM_LOCAL, offset, length);
+      if (result > 0) {
+        this.#add(result, result + fast.contextOffset, offset, length, fast.portOf(index));
+      } else if (result === RESULT_HAND_OVER) this.#takeFragment(offset, length);
       else if (hasDeviceHeader) this.#takeOffloaded(offset, length);
       else this.#take(offset, length);
     }
@@ -143,18 +147,25 @@ export class EgressLoop {
 
   /** One packet: into the output batch, or handed over. */
   #take(offset: number, length: number): void {
-    const { fast, handOver } = this.#parts;
+    const { fast } = this.#parts;
     const start = fast.translate(offset, length);
-    if (start === 0) return handOver.packet(RING_FROM_LOCAL, offset, length);
-    this.#add(start, offset, length, fast.port);
+    if (start === 0) this.#takeFragment(offset, length);
+    else this.#add(start, fast.addressOffset, offset, length, fast.port);
   }
 
-  /** Appends the tunnel packet at `start` that a native packet became. */
-  #add(start: number, offset: number, length: number, port: number): void {
+  /** A packet that is not whole, or not simple: into the output batch, or handed over. */
+  #takeFragment(offset: number, length: number): void {
+    const { fast, fragments, handOver } = this.#parts;
+    const start = fragments?.translate(offset, length) ?? 0;
+    if (start === 0) handOver.packet(RING_FROM_LOCAL, offset, length);
+    else this.#add(start, fast.addressOffset, offset, length, fast.port);
+  }
+
+  /** Appends the tunnel packet at `start` that a native packet became; it goes to `address`. */
+  #add(start: number, address: number, offset: number, length: number, port: number): void {
     const output = this.#output;
     if (output.count === output.capacity) this.#send();
-    const { fast, mssClamp } = this.#parts;
-    const address = start + fast.contextOffset;
+    const { mssClamp } = this.#parts;
     const tunnelLength = offset + length - start;
     mssClamp?.toTunnel(start, tunnelLength, address);
     output.addTunnel(start, tunnelLength, address, port);

@@ -6,7 +6,8 @@
  *
  * Taken: whole TCP, UDP and echo packets without options or extension headers, from a host with a
  * reference to an encoded address in use, to a settled remote gateway, that fit its path. Not
- * taken, among others: fragments, CE marks (spec/tunnel.md 3.6), packets to ourselves (5).
+ * taken, among others: CE marks (spec/tunnel.md 3.6), packets to ourselves (5). For fragments see
+ * fast-fragments.ts.
  */
 
 import { checksumWithout, networkWord, sumWords } from "../kernel/checksum-update.js";
@@ -119,10 +120,11 @@ export class FastEgress {
   /**
    * Turns the native packet at `offset` (multiple of 4) into a tunnel packet that ends where the
    * native one ends. Returns its offset, or 0 when the slow path must take the packet, which is
-   * then as it was.
+   * then as it was. The path must have room for `spareBytes` more.
    */
-  translate(offset: number, length: number): number {
-    const headerLength = this.#decide(offset, length, length - this.#headerLength);
+  translate(offset: number, length: number, spareBytes = 0): number {
+    const bytesMax = length - this.#headerLength + spareBytes;
+    const headerLength = this.#decide(offset, length, bytesMax);
     if (headerLength === 0) return 0;
     const { words, localWords } = this.#memory;
     const layer4 = offset + this.#headerLength;

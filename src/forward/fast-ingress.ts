@@ -6,7 +6,7 @@
  *
  * Taken: whole TCP, UDP and echo packets from a verified remote gateway on its learned port,
  * between a known remote host and an existing reference. Contexts may be zero on either side
- * (client mode behind NAT, spec/tunnel.md 7.2 steps 4 and 7).
+ * (client mode behind NAT, spec/tunnel.md 7.2 steps 4 and 7). For fragments see fast-fragments.ts.
  */
 
 import type { RandomSource } from "../base/random.js";

@@ -35,6 +35,7 @@ import {
 import { parseTunnelPacket } from "../wire/tunnel-packet.js";
 import { EgressLoop } from "./egress.js";
 import { FastEgress } from "./fast-egress.js";
+import { EgressFragments, IngressFragments } from "./fast-fragments.js";
 import { FastIngress } from "./fast-ingress.js";
 import { FastPathMemory, type FastPathSettings } from "./fast-path.js";
 import { HandOver } from "./hand-over.js";
@@ -143,10 +144,13 @@ class FastTrial {
     const memory = new FastPathMemory(this.#memory, this.#plan, egressSlabOffset);
     const offset = slotPacketOffset(slabLayout(egressSlabOffset), 0);
     this.#bytes.set(packet, offset);
+    const { settings } = this.#source;
+    const fast = new FastEgress(memory, settings);
     const loop = new EgressLoop({
       ...this.#workerParts("egress", egressRingOffset, memory),
       memory,
-      fast: new FastEgress(memory, this.#source.settings),
+      fast,
+      fragments: new EgressFragments(memory, fast, settings),
       hasDeviceHeader: false,
       tun: {
         waitReadable: () => true,
@@ -177,10 +181,12 @@ class FastTrial {
     this.#bytes.set(datagram, offset);
     this.#bytes.set(address.bytes, addressOffset);
     const { localVersion } = settings;
+    const fast = new FastIngress(memory, settings, seededRandom(1));
     const loop = new IngressLoop({
       ...this.#workerParts("ingress", ingressRingOffset, memory),
       memory,
-      fast: new FastIngress(memory, settings, seededRandom(1)),
+      fast,
+      fragments: new IngressFragments(memory, fast, settings),
       joining: { hasDeviceHeader: false, joinsTcp: false, joinsUdp: false, localVersion },
       tun: {
         writeBatch: (batch) => {

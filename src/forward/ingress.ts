@@ -18,6 +18,7 @@ import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/cou
 import { RING_FROM_TUNNEL } from "../tables/packet-ring.js";
 import { PROTOCOL_TCP } from "../wire/packet-fields.js";
 import type { IngressTap } from "./capture-tap.js";
+import { FRAGMENT_BYTES, type IngressFragments } from "./fast-fragments.js";
 import type { FastIngress } from "./fast-ingress.js";
 import { type FastPathMemory, TCP_LENGTH_MIN, UDP_LENGTH_MIN } from "./fast-path.js";
 import type { HandOver } from "./hand-over.js";
@@ -40,6 +41,8 @@ export interface IngressParts {
   readonly tun: Pick<TunPort, "writeBatch">;
   readonly memory: FastPathMemory;
   readonly fast: FastIngress;
+  /** Translates fragments; without it they are handed over. */
+  readonly fragments?: IngressFragments | undefined;
   readonly handOver: HandOver;
   readonly counters: CounterBlock;
   readonly joining: JoinerSettings;
@@ -58,6 +61,8 @@ const SUPER_PACKETS = counterIndex("ingress-super-packets");
 const JOINED = counterIndex("ingress-joined");
 const WRITE_DROP = dropCounterIndex("write-failed");
 const TCP_LENGTH_MAX = 60;
+/** Octets of a tunnel header in front of fragment information (spec/tunnel.md 2.1). */
+const TUNNEL_FIRST_BYTES = 4;
 
 /** Drop reasons of MESSAGE_…. */
 const MESSAGE_DROPS: Readonly<Record<number, DropReason>> = {
@@ -151,7 +156,7 @@ export class IngressLoop {
     const candidate = this.#candidate;
     candidate.tunnelLength = fast.tunnelLength(memory.bytes[candidate.offset]!);
     if (candidate.tunnelLength === 0 || candidate.tunnelLength >= candidate.length) {
-      this.#handOver(candidate.offset, candidate.length);
+      if (!this.#takeFragment()) this.#handOver(candidate.offset, candidate.length);
       return 1;
     }
     const joined = this.#joiner.join(candidate);
@@ -163,6 +168,43 @@ export class IngressLoop {
     if (this.#output.count === this.#output.capacity) this.#write();
     this.#translate();
     return 1;
+  }
+
+  /** Translates the datagram that is looked at if it is a fragment that the fast path takes. */
+  #takeFragment(): boolean {
+    const { fragments, memory } = this.#parts;
+    if (fragments === undefined) return false;
+    const candidate = this.#candidate;
+    const { offset, length, addressOffset, port } = candidate;
+    const shortLength = fragments.tunnelLength(offset);
+    candidate.tunnelLength = shortLength + FRAGMENT_BYTES;
+    const layer4Length = length - candidate.tunnelLength;
+    const isTcp = memory.bytes[offset + 3] === PROTOCOL_TCP;
+    const headerLength = Math.min(layer4Length, isTcp ? TCP_LENGTH_MIN : UDP_LENGTH_MIN);
+    if (shortLength === 0 || headerLength < UDP_LENGTH_MIN) return false;
+    const output = this.#output;
+    if (output.count === output.capacity) this.#write();
+    const layer4 = headerSlotOffset(memory.slab, output.count) + HEADER_SLOT_LAYER4;
+    const information = offset + TUNNEL_FIRST_BYTES;
+    const rest = shortLength - TUNNEL_FIRST_BYTES + headerLength;
+    memory.kernel.copy(layer4 - shortLength, offset, TUNNEL_FIRST_BYTES);
+    const place = layer4 - shortLength + TUNNEL_FIRST_BYTES;
+    memory.kernel.copy(place, information + FRAGMENT_BYTES, rest);
+    const start = fragments.translate(
+      layer4,
+      shortLength,
+      layer4Length,
+      information,
+      addressOffset,
+      port,
+    );
+    if (start === 0) return false;
+    const index = output.add(start, layer4 - start + headerLength);
+    const inFront = candidate.tunnelLength + headerLength;
+    output.addPiece(index, offset + inFront, length - inFront);
+    this.#joiner.alone(index, candidate, headerLength);
+    this.#bytes += layer4 - start + layer4Length;
+    return true;
   }
 
   /** Translates the datagram that is looked at, in the header slot of the next packet. */

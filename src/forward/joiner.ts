@@ -137,6 +137,17 @@ export class Joiner {
     this.#lastOpen = place;
   }
 
+  /**
+   * Packet `index` of the batch, just added, stands alone: a fragment, whose flow nobody knows. What
+   * comes behind it stays behind it.
+   */
+  alone(index: number, candidate: JoinCandidate, headerLength: number): void {
+    this.#openIndexes.fill(NONE);
+    const payloadLength = candidate.length - candidate.tunnelLength - headerLength;
+    const protocol = this.#memory.bytes[candidate.offset + 3]!;
+    this.#packetBegins(index, candidate, protocol, headerLength, payloadLength);
+  }
+
   /** Octets of the IP header of each packet. */
   get nativeHeaderLength(): 20 | 40 {
     return this.#ipLength;

@@ -11,6 +11,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { EgressTap, IngressTap } from "../forward/capture-tap.js";
 import { EgressLoop } from "../forward/egress.js";
 import { FastEgress } from "../forward/fast-egress.js";
+import { EgressFragments, IngressFragments } from "../forward/fast-fragments.js";
 import { FastIngress } from "../forward/fast-ingress.js";
 import { FastPathMemory, type FastPathSettings } from "../forward/fast-path.js";
 import { HandOver } from "../forward/hand-over.js";
@@ -111,12 +112,14 @@ export function runForwardWorker(data: ForwardWorkerData): void {
       () => totalLoad(totals),
       () => egressLoad(counters),
     );
-    new EgressLoop({ ...parts, fast, side, capture, hasDeviceHeader }).run();
+    const fragments = new EgressFragments(memory, fast, settings);
+    new EgressLoop({ ...parts, fast, fragments, side, capture, hasDeviceHeader }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
     const { tso: joinsTcp, uso: joinsUdp } = offloads;
     const joining = { hasDeviceHeader, joinsTcp, joinsUdp, localVersion };
-    new IngressLoop({ ...parts, fast, capture, joining }).run();
+    const fragments = new IngressFragments(memory, fast, settings);
+    new IngressLoop({ ...parts, fast, fragments, capture, joining }).run();
   }
 }
 
