@@ -28,8 +28,10 @@ interface HeldEntry<Packet> {
   readonly bytes: number;
 }
 
-/** What `hold` did with a first fragment. */
-export type HoldResult = "held" | "replaced" | "full";
+/** What `hold` did with a first fragment; `replaced`: the earlier one that it took the place of. */
+export type HoldResult<Packet> =
+  | { readonly kind: "held"; readonly replaced: Packet | undefined }
+  | { readonly kind: "full" };
 
 /** The table of one direction. `Packet` is whatever the caller needs to try again. */
 export class HeldFragments<Packet> {
@@ -37,7 +39,7 @@ export class HeldFragments<Packet> {
   readonly #perSender = new Map<string, number>();
   #refused = new LruMap<string, number>(REFUSED_MAX);
   #heldBytes = 0;
-  #expiredCount = 0;
+  #expired: Packet[] = [];
 
   /** Another table that holds the same; packets are shared, and nobody changes them. */
   copy(): HeldFragments<Packet> {
@@ -46,7 +48,7 @@ export class HeldFragments<Packet> {
     for (const [sender, count] of this.#perSender) copy.#perSender.set(sender, count);
     copy.#refused = this.#refused.copy();
     copy.#heldBytes = this.#heldBytes;
-    copy.#expiredCount = this.#expiredCount;
+    copy.#expired = [...this.#expired];
     return copy;
   }
 
@@ -58,14 +60,20 @@ export class HeldFragments<Packet> {
     return length;
   }
 
-  /** Keeps a first fragment, `bytes` long; an earlier one with the same key is discarded. */
-  hold(key: string, sender: string, packet: Packet, bytes: number, nowMs: number): HoldResult {
+  /** Keeps a first fragment, `bytes` long, in place of an earlier one with the same key. */
+  hold(
+    key: string,
+    sender: string,
+    packet: Packet,
+    bytes: number,
+    nowMs: number,
+  ): HoldResult<Packet> {
     this.#expire(nowMs);
-    const isReplaced = this.#entries.has(key);
+    const replaced = this.#entries.get(key);
+    if (!this.#hasRoom(sender, bytes, replaced)) return { kind: "full" };
     this.#remove(key);
-    if (!this.#hasRoom(sender, bytes)) return "full";
     this.#add(key, { sender, createdMs: nowMs, totalLength: undefined, packet, bytes });
-    return isReplaced ? "replaced" : "held";
+    return { kind: "held", replaced: replaced?.packet };
   }
 
   /**
@@ -95,26 +103,26 @@ export class HeldFragments<Packet> {
   }
 
   /** Held packets given up as too old since the last call; callers count them as dropped. */
-  takeExpired(nowMs: number): number {
+  takeExpired(nowMs: number): readonly Packet[] {
     this.#expire(nowMs);
-    const count = this.#expiredCount;
-    this.#expiredCount = 0;
-    return count;
+    return this.#expired.splice(0);
   }
 
   /** Removes old entries; the map is in order of creation. */
   #expire(nowMs: number): void {
     for (const [key, entry] of this.#entries) {
       if (nowMs - entry.createdMs < HOLD_TIME_MS) break;
-      if (entry.packet !== undefined) this.#expiredCount++;
+      if (entry.packet !== undefined) this.#expired.push(entry.packet);
       this.#remove(key);
     }
   }
 
-  #hasRoom(sender: string, bytes: number): boolean {
-    if (this.#heldBytes + bytes > HELD_BYTES_MAX) return false;
-    if (this.#entries.size >= ENTRIES_MAX) return false;
-    return (this.#perSender.get(sender) ?? 0) < ENTRIES_PER_SENDER_MAX;
+  /** True when there is room for one more, once `replaced` is gone. */
+  #hasRoom(sender: string, bytes: number, replaced?: HeldEntry<Packet>): boolean {
+    const count = this.#entries.size - (replaced === undefined ? 0 : 1);
+    const ofSender = (this.#perSender.get(sender) ?? 0) - (replaced?.sender === sender ? 1 : 0);
+    if (this.#heldBytes - (replaced?.bytes ?? 0) + bytes > HELD_BYTES_MAX) return false;
+    return count < ENTRIES_MAX && ofSender < ENTRIES_PER_SENDER_MAX;
   }
 
   #add(key: string, entry: HeldEntry<Packet>): void {

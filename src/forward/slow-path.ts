@@ -26,7 +26,7 @@ import type { IcmpFragment } from "../translate/fragments-of-icmp.js";
 import { acceptDatagram } from "../translate/receive.js";
 import type { TranslationDrop } from "../translate/results.js";
 import { type Arrival, GatewayAnswers } from "./gateway-answers.js";
-import { HeldFragments } from "./held-fragments.js";
+import { HeldFragments, type HoldResult } from "./held-fragments.js";
 import { Identifications } from "./identifications.js";
 import { LocalPathMtu, NarrowPaths } from "./local-path-mtu.js";
 import {
@@ -137,12 +137,16 @@ export class SlowPath {
     }
   }
 
-  /** Counts what was held too long; to be called now and then. */
+  /** Drops what was held too long; to be called now and then. */
   housekeeping(): void {
     const nowMs = this.#options.nowMs();
     this.#narrowPaths.expire(nowMs);
-    const expired = this.#heldLocal.takeExpired(nowMs) + this.#heldTunnel.takeExpired(nowMs);
-    for (let count = 0; count < expired; count++) this.#drop("icmp-fragment-expired");
+    for (const packet of this.#heldLocal.takeExpired(nowMs)) {
+      this.#giveUp({ from: "local", packet });
+    }
+    for (const arrival of this.#heldTunnel.takeExpired(nowMs)) {
+      this.#giveUp({ from: "tunnel", arrival });
+    }
   }
 
   // ---- local network to tunnel -------------------------------------------------------------
@@ -174,8 +178,9 @@ export class SlowPath {
     const length = this.#heldLocal.takeLength(key, nowMs);
     if (length !== undefined) return this.#encapsulate(packet, length);
     const sender = addressKey(copyAddress(packet, 8, 6));
-    const held = this.#heldLocal.hold(key, sender, packet.slice(), packet.length, nowMs);
-    this.#countHeld(held);
+    const result = this.#heldLocal.hold(key, sender, packet.slice(), packet.length, nowMs);
+    const replaced = this.#replacedBy(result);
+    if (replaced !== undefined) this.#giveUp({ from: "local", packet: replaced });
   }
 
   #outgoing(native: Uint8Array, result: Encapsulated): void {
@@ -309,7 +314,9 @@ export class SlowPath {
     const icmpLength = this.#heldTunnel.takeLength(key, nowMs);
     if (icmpLength !== undefined) return this.#decapsulate(arrival, { icmpLength });
     const sender = addressKey(arrival.source);
-    this.#countHeld(this.#heldTunnel.hold(key, sender, arrival, arrival.packet.length, nowMs));
+    const result = this.#heldTunnel.hold(key, sender, arrival, arrival.packet.length, nowMs);
+    const replaced = this.#replacedBy(result);
+    if (replaced !== undefined) this.#giveUp({ from: "tunnel", arrival: replaced });
   }
 
   #incoming(arrival: Arrival, result: Decapsulated): void {
@@ -387,8 +394,16 @@ export class SlowPath {
     return true;
   }
 
-  #countHeld(result: "held" | "replaced" | "full"): void {
-    if (result === "full") this.#drop("icmp-fragment-held-full");
-    if (result === "replaced") this.#drop("icmp-fragment-expired");
+  /** The first fragment that another one took the place of; drops one that found no room. */
+  #replacedBy<Packet>(result: HoldResult<Packet>): Packet | undefined {
+    if (result.kind === "held") return result.replaced;
+    this.#drop("icmp-fragment-held-full");
+    return undefined;
+  }
+
+  /** Drops a first fragment whose last one did not come. */
+  #giveUp(held: Waiting): void {
+    this.#resumes(held);
+    this.#drop("icmp-fragment-expired");
   }
 }

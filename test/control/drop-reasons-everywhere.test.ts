@@ -59,7 +59,7 @@ for (const provocation of PROVOCATIONS) {
 }
 
 async function provoke(world: DropWorld, provocation: Provocation): Promise<void> {
-  const { reason, side, from = REMOTE_GATEWAY, details, also = [] } = provocation;
+  const { reason, side, from = REMOTE_GATEWAY, details, act, also = [] } = provocation;
   assert.deepEqual(await world.metrics(), new Map(ALL_NAMES.map((name) => [name, 0])));
   const packet = provocation.packet();
   // A commit would come after the first wait: what depends on it must not wait.
@@ -70,7 +70,8 @@ async function provoke(world: DropWorld, provocation: Provocation): Promise<void
   const explaining = world.explain(question);
   const endCapture = world.capture();
   world.emptiesRings = true;
-  if (side === "local") world.fromLocal(packet, details);
+  if (act !== undefined) act(world);
+  else if (side === "local") world.fromLocal(packet, details);
   else world.fromTunnel(packet, from, 1045, details);
   await world.settled();
   const after = world.drops();

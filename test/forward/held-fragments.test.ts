@@ -7,9 +7,11 @@ import { IcmpLimits } from "../../src/forward/icmp-limits.js";
 import { Probes } from "../../src/forward/probes.js";
 import { WaitingPackets } from "../../src/forward/waiting-packets.js";
 
+const HELD = { kind: "held", replaced: undefined };
+
 test("HeldFragments releases a first fragment when the last one tells the length", () => {
   const held = new HeldFragments<string>();
-  assert.equal(held.hold("k", "s", "first", 100, 0), "held");
+  assert.deepEqual(held.hold("k", "s", "first", 100, 0), HELD);
   assert.equal(held.takeLength("k", 1), undefined);
   assert.equal(held.tellLength("k", "s", 3000, 2), "first");
   assert.equal(held.takeLength("k", 3), 3000);
@@ -22,13 +24,13 @@ test("HeldFragments keeps the length when the last fragment comes first", () => 
   assert.equal(held.takeLength("k", 1), 3000);
 });
 
-test("HeldFragments forgets after 60 s and counts what it gave up", () => {
+test("HeldFragments forgets after 60 s and tells what it gave up", () => {
   const held = new HeldFragments<string>();
   held.hold("k", "s", "first", 100, 0);
-  assert.equal(held.takeExpired(59_999), 0);
+  assert.deepEqual(held.takeExpired(59_999), []);
   assert.equal(held.tellLength("k", "s", 1, 60_000), undefined);
-  assert.equal(held.takeExpired(60_000), 1);
-  assert.equal(held.takeExpired(60_000), 0);
+  assert.deepEqual(held.takeExpired(60_000), ["first"]);
+  assert.deepEqual(held.takeExpired(60_000), []);
 });
 
 test("HeldFragments gives one sender a share only", () => {
@@ -36,8 +38,8 @@ test("HeldFragments gives one sender a share only", () => {
   const results = Array.from({ length: 40 }, (_, index) =>
     held.hold(`k${index}`, "flooder", "first", 100, 0),
   );
-  assert.equal(results.filter((result) => result === "held").length, 16);
-  assert.equal(held.hold("other", "honest", "first", 100, 0), "held");
+  assert.equal(results.filter(({ kind }) => kind === "held").length, 16);
+  assert.deepEqual(held.hold("other", "honest", "first", 100, 0), HELD);
 });
 
 test("HeldFragments is bounded in octets", () => {
@@ -45,7 +47,16 @@ test("HeldFragments is bounded in octets", () => {
   const results = Array.from({ length: 20 }, (_, index) =>
     held.hold(`k${index}`, `s${index}`, "first", 60_000, 0),
   );
-  assert.equal(results.filter((result) => result === "held").length, 4);
+  assert.equal(results.filter(({ kind }) => kind === "held").length, 4);
+});
+
+test("HeldFragments lets a first fragment take the place of an equal one, if there is room", () => {
+  const held = new HeldFragments<string>();
+  for (let index = 0; index < 16; index++) held.hold(`k${index}`, "s", `first ${index}`, 100, 0);
+  const again = held.hold("k3", "s", "again", 100, 1);
+  assert.deepEqual(again, { kind: "held", replaced: "first 3" });
+  assert.deepEqual(held.hold("k3", "s", "too long", 300_000, 2), { kind: "full" });
+  assert.equal(held.tellLength("k3", "s", 3000, 3), "again");
 });
 
 test("HeldFragments remembers refused messages for 60 s", () => {

@@ -17,6 +17,7 @@ import {
 } from "../control/inspection/explain-world.js";
 import {
   datagram,
+  firstOfEcho,
   HOST,
   native,
   REMOTE,
@@ -34,6 +35,8 @@ export interface Provocation extends Omit<Situation, "before" | "isAboutAnswer" 
   readonly oddities?: Oddities;
   readonly details?: PortDetails;
   readonly before?: (world: DropWorld) => void | Promise<void>;
+  /** What makes the gateway drop the packet; its arrival, when absent. */
+  readonly act?: (world: DropWorld) => void;
   /** Reasons under which the same packet is counted as well. */
   readonly also?: readonly DropReason[];
 }
@@ -274,6 +277,15 @@ const LIMITS: readonly Provocation[] = [
       world.machine.store.failure = new Error("No space left on device");
     },
     packet: () => datagram(9000, 1025n, UDP),
+  },
+  {
+    ...LOCAL,
+    world: USUAL_SIX,
+    reason: "icmp-fragment-expired",
+    about: "a first fragment whose last one does not come within a minute",
+    before: (world) => world.fromLocal(firstOfEcho(1)),
+    act: (world) => world.machine.pass(60),
+    packet: () => firstOfEcho(1),
   },
   {
     ...LOCAL,

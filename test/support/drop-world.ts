@@ -114,7 +114,8 @@ export class DropWorld extends ExplainWorld {
 
   /** Begins a capture at once; the result ends it and has its packets. */
   capture(): () => Promise<PacketOfFile[]> {
-    const beginning = this.ask("POST", "/capture", JSON.stringify({ format: "pcapng" }));
+    const question = { format: "pcapng", durationMs: 3_600_000 };
+    const beginning = this.ask("POST", "/capture", JSON.stringify(question));
     return async () => {
       const { status, body } = await beginning;
       assert.equal(status, 200, String(body));

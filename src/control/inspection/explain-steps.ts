@@ -202,16 +202,21 @@ export function verdictOf(trace: Trace, versions: Versions, delivered: string): 
 function successOf(trace: Trace, versions: Versions, delivered: string): ExplainVerdict {
   const { sent, written, findings } = trace;
   const reply = sent[0];
-  if (sent.length + written.length === 0) {
-    const text = "kept: the first fragment of an echo waits for the last one, 60 s at most";
-    return { kind: "held", text };
-  }
+  if (sent.length + written.length === 0) return heldVerdict(trace);
   const isEcho = findings.length === 0 && written.length === 0 && reply !== undefined;
   if (isEcho && delivered === "") {
     const answer = describeTunnel(reply.packet, versions.tunnelVersion);
     return { kind: "answered", text: `answered by the gateway itself: ${answer}` };
   }
   return { kind: "delivered", text: delivered };
+}
+
+/** A first fragment that is kept, and the earlier one that is dropped for it. */
+function heldVerdict({ givenUp }: Trace): ExplainVerdict {
+  const text = "kept: the first fragment of an echo waits for the last one, 60 s at most";
+  if (givenUp === undefined) return { kind: "held", text };
+  const earlier = `it takes the place of an earlier one, which is dropped: ${givenUp}`;
+  return { kind: "held", text: `${text}; ${earlier}`, drop: explainDrop(givenUp) };
 }
 
 /** What the sender of a dropped packet hears. */

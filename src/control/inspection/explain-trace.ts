@@ -43,6 +43,8 @@ export interface Trace {
   readonly sent: readonly TracedDatagram[];
   readonly written: readonly Output[];
   readonly drops: readonly DropReason[];
+  /** Why a packet that was kept before is dropped instead of this one. */
+  readonly givenUp: DropReason | undefined;
   /** A forwarding worker would take it. */
   readonly isFast: boolean;
 }
@@ -100,6 +102,10 @@ interface Rehearsed {
 function trace({ desk }: TraceParts, rehearsed: Rehearsed): Trace {
   const { preview, findings, run, packet, isFast } = rehearsed;
   const drops: DropReason[] = [];
+  let [isEarlier, givenUp] = [false, undefined as DropReason | undefined];
+  const takeEarlier = () => {
+    isEarlier = true;
+  };
   const sent: TracedDatagram[] = [];
   const written: Output[] = [];
   let route: Trace["route"];
@@ -121,14 +127,19 @@ function trace({ desk }: TraceParts, rehearsed: Rehearsed): Trace {
         written.push({ packet: bytes.slice(), isAnswer: drops.length > 0 });
         return true;
       },
-      drop: (reason) => void drops.push(reason),
+      drop: (reason) => {
+        if (isEarlier) givenUp = reason;
+        else drops.push(reason);
+      },
+      resumesLocal: takeEarlier,
+      resumesTunnel: takeEarlier,
     },
   });
   run(slowPath);
   if (drops.length === 0 && mustWait(findings) && !desk.mayWait(packet.length)) {
     drops.push("mapping-pending-full");
   }
-  return { packet, findings, route, tunnelPacket, sent, written, drops, isFast };
+  return { packet, findings, route, tunnelPacket, sent, written, drops, givenUp, isFast };
 }
 
 /** True when a packet with these look-ups waits for the store. */

@@ -54,7 +54,7 @@ const ECHO = { protocol: 1 };
 export const UDP = { protocol: 17 };
 
 /** First fragment of an ICMPv6 echo, with the identification `id`. */
-function firstOfEcho(id: number): Uint8Array {
+export function firstOfEcho(id: number): Uint8Array {
   const whole = native("2001:db8:1::22", "fd00:240::22", { protocol: 1, size: 80 });
   const part = new Uint8Array(whole.length + 8);
   part.set(whole.subarray(0, 40));
