@@ -15,12 +15,15 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, dirname, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -71,7 +74,7 @@ class Tree {
 
   link(path, to) {
     const target = this.place(path);
-    execFileSync("rm", ["-f", target]);
+    rmSync(target, { force: true });
     symlinkSync(to, target);
   }
 }
@@ -166,13 +169,13 @@ function addService(tree) {
 }
 
 function addManual(tree) {
-  const folder = join(SOURCE, "dist", "man");
-  execFileSync("rm", ["-rf", folder]);
+  const folder = mkdtempSync(join(tmpdir(), "ipref-man-"));
   execFileSync(process.execPath, [join(SOURCE, "scripts", "write-man.js"), folder]);
   for (const file of readdirSync(folder).sort()) {
     const text = readFileSync(join(folder, file));
     tree.write(`share/man/man${file.at(-1)}/${file}.gz`, gzipSync(text, { level: 9 }));
   }
+  rmSync(folder, { recursive: true });
 }
 
 function addCompletion(tree) {
