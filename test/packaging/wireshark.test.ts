@@ -250,6 +250,28 @@ describe("the Wireshark dissector", { skip }, () => {
     }
   });
 
+  it("survives whatever octets arrive", async () => {
+    console.log(`seed ${SEED}`);
+    const dice = new Dice(SEED);
+    const models = [...madeSamples(dice), ...vectorSamples().map(({ sample }) => sample)];
+    const samples = Array.from({ length: 600 }, (): Sample => {
+      const model = dice.pick(models);
+      const bytes = dice.percent(20) ? dice.bytes(dice.below(90)) : model.bytes.slice();
+      for (let count = dice.below(4); count > 0 && bytes.length > 0; count--) {
+        bytes[dice.below(dice.percent(70) ? Math.min(16, bytes.length) : bytes.length)] =
+          dice.below(256);
+      }
+      const end = dice.percent(30) ? dice.below(bytes.length + 1) : bytes.length;
+      return { ...model, bytes: bytes.subarray(0, end) };
+    });
+    const rows = await dissect(writeSamples("fuzz.pcapng", samples));
+    assert.equal(rows.length, samples.length);
+    // An empty datagram has nothing to dissect.
+    const shown = rows.filter((row) => row["frame.protocols"].includes("ipref"));
+    const octets = samples.filter(({ bytes }) => bytes.length > 0);
+    assert.equal(shown.length, octets.length);
+  });
+
   it("names what is wrong with a packet that no gateway accepts", async () => {
     const plain = buildTunnel(
       {
@@ -364,6 +386,24 @@ describe("messages of the mapper socket in Wireshark", { skip }, () => {
         assert.ok(["7", "14", "15"].includes(row[0]!), row[0]);
       }
     }
+  });
+
+  it("survives whatever octets a message has", async () => {
+    console.log(`seed ${SEED}`);
+    const dice = new Dice(SEED);
+    const models = [
+      "114712340000000f040404040000000000000000c000020700000000000000000000000000000401",
+      "114e20024400001adeadbeefe7d9513f8e18e0800408696e7465726e616c0000040b6578616d706c652e636f",
+    ].map((hex) => Buffer.from(hex, "hex"));
+    const messages = Array.from({ length: 300 }, () => {
+      const bytes = dice.percent(20) ? dice.bytes(1 + dice.below(60)) : dice.pick(models).slice();
+      for (let count = dice.below(5); count > 0; count--) {
+        bytes[dice.below(bytes.length)] = dice.below(256);
+      }
+      return Buffer.from(bytes.subarray(0, 1 + dice.below(bytes.length))).toString("hex");
+    });
+    const rows = await dissectMessages("fuzz", messages);
+    assert.equal(rows.length, messages.length);
   });
 
   it("names what is wrong with a message", async () => {
