@@ -28,6 +28,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { installTree, runtimeLicence, runtimePackages } from "./package-tree.js";
+import { sourceDateSeconds } from "./source-date.js";
 
 const SOURCE = fileURLToPath(new URL("../", import.meta.url));
 const DEBIAN = join(SOURCE, "packaging", "debian");
@@ -38,17 +39,6 @@ const { DEBFULLNAME = "IPREF gateway system", DEBEMAIL = "ipref@localhost.locald
 const MAINTAINER = `${DEBFULLNAME} <${DEBEMAIL}>`;
 const SCRIPTS = ["postinst", "prerm", "postrm"];
 const RULE = "-".repeat(72);
-
-/** Seconds of the last commit: files have the age of their sources. */
-function sourceDate() {
-  if (process.env.SOURCE_DATE_EPOCH !== undefined) return process.env.SOURCE_DATE_EPOCH;
-  try {
-    const git = ["-C", SOURCE, "log", "-1", "--format=%ct"];
-    return execFileSync("git", git, { encoding: "utf8" }).trim();
-  } catch {
-    return String(Math.floor(statSync(join(SOURCE, "package.json")).mtimeMs / 1000));
-  }
-}
 
 /** The papers of everything in the package. */
 function copyright() {
@@ -153,20 +143,20 @@ function build({ version, output, isFast }) {
   if (!existsSync(join(SOURCE, "dist", "src", "programs", "ipref.js"))) {
     throw new Error("The programs are not built: npm run build");
   }
-  const seconds = sourceDate();
+  const seconds = sourceDateSeconds();
   const work = mkdtempSync(join(tmpdir(), "ipref-deb-"));
   process.umask(0o022);
   try {
     const root = join(work, "root");
     mkdirSync(root);
     installTree({ root, prefix: "/usr", withRuntime: true, isDebian: true });
-    addPapers(root, version, Number(seconds));
+    addPapers(root, version, seconds);
     addControl(root, version, architecture);
     mkdirSync(output, { recursive: true });
     const file = join(output, `ipref_${version}_${architecture}.deb`);
     const packing = isFast ? ["-Zgzip", "-z1"] : ["-Zxz"];
     execFileSync("dpkg-deb", [...packing, "--root-owner-group", "--build", root, file], {
-      env: { ...process.env, SOURCE_DATE_EPOCH: seconds },
+      env: { ...process.env, SOURCE_DATE_EPOCH: String(seconds) },
       stdio: ["ignore", "ignore", "inherit"],
     });
     return file;

@@ -16,6 +16,7 @@ import { programShape } from "../dist/src/programs/completion/shape.js";
 import { SPECS as DNS_FLAGS } from "../dist/src/programs/dns-flags.js";
 import { makeProgram } from "../dist/src/programs/ipref-program.js";
 import { manualPages } from "../dist/src/programs/manual/pages.js";
+import { sourceDateSeconds } from "./source-date.js";
 
 const PROSE = fileURLToPath(new URL("../packaging/man/", import.meta.url));
 /** Commands of a clone, which no installed system has. */
@@ -32,6 +33,7 @@ const commands = shape.commands.filter(({ path }) => !CLONE_COMMANDS.includes(pa
 const names = readdirSync(PROSE).filter((name) => name.endsWith(".md"));
 const pages = manualPages({
   version: programVersion(),
+  date: new Date(sourceDateSeconds() * 1000).toISOString().slice(0, 10),
   program: { ...shape, commands },
   flags: new Map([
     ["ipref-gw", GATEWAY_FLAGS],

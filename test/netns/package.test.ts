@@ -210,8 +210,9 @@ describe("the Debian package", { skip, concurrency: 1, timeout: 400_000 }, () =>
   it("runs the parts as services of their own", async () => {
     const [site] = network.sites;
     await must("systemctl", "stop", "ipref");
-    const flags = `OPTIONS="-gateway-bind ${site.bindAddress} -gateway-pub ${site.publicAddress}"\n`;
-    writeFileSync(join(root, "etc/default/ipref-gateway"), `${flags}FORWARDING=4\n`);
+    const flags = `-gateway-bind ${site.bindAddress} -gateway-pub ${site.publicAddress}`;
+    const defaults = `OPTIONS="${flags}"\nFORWARDING=4\n`;
+    writeFileSync(join(root, "etc/default/ipref-gateway"), defaults);
     const corefile = ". {\n  ipref {\n    upstream 192.0.2.53\n  }\n  forward . 192.0.2.53\n}\n";
     writeFileSync(join(root, "etc/ipref/Corefile"), corefile);
     await must("systemctl", "start", "ipref-gateway");

@@ -17,6 +17,8 @@ const SECTION_FILES = 5;
 /** What is known of the programs. */
 export interface ManualFacts {
   readonly version: string;
+  /** Of the sources: year, month, day. */
+  readonly date: string;
   readonly program: CommandShape;
   /** Flags by program: ipref-gw, ipref-coredns, ipref-dns-agent. */
   readonly flags: ReadonlyMap<string, readonly FlagSpec[]>;
@@ -51,7 +53,8 @@ function fileOf({ path }: CommandShape): string {
 
 function page(facts: ManualFacts, file: string, markdown: string): ManualPage {
   const section = file.endsWith(`.${SECTION_FILES}`) ? SECTION_FILES : SECTION_COMMANDS;
-  const head = { name: file.slice(0, -2), section, source: `ipref ${facts.version}` };
+  const { date, version } = facts;
+  const head = { name: file.slice(0, -2), section, date, source: `ipref ${version}` };
   return { file, text: manualPage(head, markdown) };
 }
 

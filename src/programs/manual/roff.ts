@@ -9,6 +9,8 @@
 export interface PageHead {
   readonly name: string;
   readonly section: number;
+  /** Year, month, day. */
+  readonly date: string;
   /** Shown at the bottom. */
   readonly source: string;
 }
@@ -19,10 +21,12 @@ export class MarkdownRefused extends Error {
 }
 
 /** A whole page. */
-export function manualPage({ name, section, source }: PageHead, markdown: string): string {
-  const title = `.TH ${quoted(name.toUpperCase())} ${section} "" ${quoted(source)} "IPREF"`;
+export function manualPage({ name, section, date, source }: PageHead, markdown: string): string {
+  const title = `.TH ${quoted(name.toUpperCase())} ${section} ${quoted(date)} ${quoted(source)} "IPREF"`;
   const head = ['.\\" Made from packaging/man and the programs themselves.', title, ".nh", ".ad l"];
-  return `${[...head, ...blocksOf(markdown).flatMap(blockLines)].join("\n")}\n`;
+  const blocks = blocksOf(markdown);
+  const lines = blocks.flatMap((block, index) => blockLines(block, blocks[index - 1]));
+  return `${[...head, ...lines].join("\n")}\n`;
 }
 
 type Block =
@@ -77,20 +81,25 @@ function textBlock(lines: readonly string[], number: number): Block {
   return { kind: "term", term: first.trim(), text: joined(1, 0).slice(2) };
 }
 
-function blockLines(block: Block): string[] {
+/** Behind a heading no paragraph begins: it has its own distance. */
+function blockLines(block: Block, before: Block | undefined): string[] {
+  const isFirst = before?.kind === "section" || before?.kind === "part";
   switch (block.kind) {
     case "section":
       return [`.SH ${quoted(block.text)}`];
     case "part":
       return [`.SS ${quoted(block.text)}`];
     case "paragraph":
-      return [".PP", roffText(block.text)];
+      return [...(isFirst ? [] : [".PP"]), roffText(block.text)];
     case "item":
       return [".IP \\(bu 2", roffText(block.text)];
     case "term":
       return [".TP", roffText(block.term), roffText(block.text)];
     case "code":
-      return [".PP", ".RS 4", ".nf", ...block.lines.map(verbatim), ".fi", ".RE"];
+      return [
+        ...(isFirst ? [] : [".sp"]),
+        ...[".RS 4", ".nf", ...block.lines.map(verbatim), ".fi", ".RE"],
+      ];
   }
 }
 
