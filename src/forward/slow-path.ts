@@ -191,7 +191,9 @@ export class SlowPath {
     if (part?.part !== "last" || this.#options.settings.localVersion === 4) return;
     const sender = addressKey(result.nativeSource);
     const first = this.#heldLocal.tellLength(part.key, sender, part.totalLength!, nowMs());
-    if (first !== undefined) this.#encapsulate(first, undefined);
+    if (first === undefined) return;
+    this.#resumes({ from: "local", packet: first });
+    this.#encapsulate(first, undefined);
   }
 
   #send(native: Uint8Array, result: Encapsulated): void {
@@ -331,7 +333,9 @@ export class SlowPath {
     if (part?.part !== "last" || settings.localVersion === 4) return;
     const sender = addressKey(arrival.source);
     const first = this.#heldTunnel.tellLength(part.key, sender, part.totalLength!, nowMs());
-    if (first !== undefined) this.#decapsulate(first, {});
+    if (first === undefined) return;
+    this.#resumes({ from: "tunnel", arrival: first });
+    this.#decapsulate(first, {});
   }
 
   /** Lowers the MSS of a SYN to what the way back can carry (mss-clamp.ts). */

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DROP_REASONS, type DropReason, dropReasonIndex } from "../../src/base/drop-reason.js";
 import { toHex } from "../../src/base/hex.js";
+import { KERNEL_NAMES } from "../../src/control/gateway-flags.js";
 import { CAPTURE_DEFAULTS } from "../../src/control/inspection/capture-question.js";
 import type { ExplainReport } from "../../src/control/inspection/explain-report.js";
 import type { PacketOfFile } from "../support/capture-packets.js";
@@ -44,18 +45,20 @@ test("each drop reason is provoked", () => {
   }
 });
 
-for (const provocation of PROVOCATIONS) {
-  const { reason, about } = provocation;
-  test(`${reason} has one name everywhere: ${about}`, async () => {
-    const world = new DropWorld(provocation.world, provocation.oddities);
-    world.machine.pathMtu = provocation.pathMtu ?? 1500;
-    await world.start(...(provocation.flags ?? []));
-    try {
-      await provoke(world, provocation);
-    } finally {
-      await world.gateway.stop();
-    }
-  });
+for (const kernel of KERNEL_NAMES) {
+  for (const provocation of PROVOCATIONS) {
+    const { reason, about, oddities, pathMtu = 1500, flags = [] } = provocation;
+    test(`${reason} has one name everywhere: ${about}; kernel ${kernel}`, async () => {
+      const world = new DropWorld(provocation.world, { ...oddities, kernel });
+      world.machine.pathMtu = pathMtu;
+      await world.start(...flags);
+      try {
+        await provoke(world, provocation);
+      } finally {
+        await world.gateway.stop();
+      }
+    });
+  }
 }
 
 async function provoke(world: DropWorld, provocation: Provocation): Promise<void> {

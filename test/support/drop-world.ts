@@ -5,12 +5,14 @@
 
 import assert from "node:assert/strict";
 import { type IpAddress, parseIp } from "../../src/base/ip.js";
-import type { GatewaySettings } from "../../src/control/gateway-flags.js";
+import type { GatewaySettings, KernelName } from "../../src/control/gateway-flags.js";
 import type { GatewayStatus } from "../../src/control/inspection/status.js";
 import type { ForwardingRequest } from "../../src/control/ports.js";
 import { FastPathMemory } from "../../src/forward/fast-path.js";
 import { VNET_HEADER_BYTES } from "../../src/forward/ports.js";
+import { allocateWasmMemory, type WasmMemory } from "../../src/platform/wasm.js";
 import { statusText } from "../../src/programs/inspect/status-text.js";
+import { chooseKernel, makeKernel } from "../../src/programs/kernel-choice.js";
 import { slabLayout, slotPacketOffset } from "../../src/tables/arena.js";
 import { settle } from "../control/fake-machine.js";
 import {
@@ -26,6 +28,8 @@ const CAPTURE_PID = 1;
 
 /** What no flag can ask for. */
 export interface Oddities {
+  /** Inner loops of the workers; TypeScript when absent. */
+  readonly kernel?: KernelName;
   /** Mappings at a time. */
   readonly recordsMax?: number;
   /** Remote gateways at a time. */
@@ -48,17 +52,24 @@ export class DropWorld extends ExplainWorld {
   /** While this is false the main thread leaves the rings alone. */
   emptiesRings = true;
   readonly #oddities: Oddities;
+  #memory: WasmMemory | undefined;
 
   constructor(settings: WorldSettings, oddities: Oddities = {}) {
     super(settings);
     this.#oddities = oddities;
+    this.machine.allocateShared = (bytes) => {
+      this.#memory = allocateWasmMemory(bytes);
+      return this.#memory.buffer;
+    };
   }
 
   override async start(...flags: string[]): Promise<this> {
     await super.start("-lanes", "1", ...flags);
     const forwarding = this.machine.forwarding!;
     const { localMssMax } = forwarding;
-    this.workers = makeGateway(workerWorld(forwarding), { hasDeviceHeader: true, localMssMax });
+    const { kernel = "ts" } = this.#oddities;
+    const options = { hasDeviceHeader: true, localMssMax, kernel };
+    this.workers = makeGateway(workerWorld(forwarding, this.#memory!), options);
     return this;
   }
 
@@ -154,7 +165,8 @@ export function explainedStatus(gateway: GatewayStatus): string {
 }
 
 /** What workers need of a gateway that asks for forwarding. */
-function workerWorld({ memory, plan, settings }: ForwardingRequest): WorkerWorld {
+function workerWorld(request: ForwardingRequest, wasmMemory: WasmMemory): WorkerWorld {
+  const { memory, plan, settings } = request;
   const { localVersion, tunnelVersion, decrementTtl } = settings;
   return {
     options: { localVersion, tunnelVersion, decrementTtl },
@@ -162,10 +174,15 @@ function workerWorld({ memory, plan, settings }: ForwardingRequest): WorkerWorld
     buffer: memory,
     bytes: new Uint8Array(memory),
     fastSettings: settings,
-    worker: (role) => {
+    worker: (role, kernel = "ts") => {
+      const { module, warning } = chooseKernel(kernel);
+      assert.equal(warning, undefined);
+      const parts = module && { module, memory: wasmMemory };
       const { egressSlabOffset, ingressSlabOffset } = plan.lanes[0]!;
       const slabOffset = role === "egress" ? egressSlabOffset : ingressSlabOffset;
-      const view = new FastPathMemory(memory, plan, slabOffset);
+      const view = new FastPathMemory(memory, plan, slabOffset, (table) =>
+        makeKernel(table, parts),
+      );
       view.refresh();
       const slab = slabLayout(slabOffset);
       const address = slab.socketAddressesOffset + 8;

@@ -74,7 +74,7 @@ export interface ExplainVerdict {
   readonly kind: "delivered" | "answered" | "held" | "direct" | "dropped";
   /** One sentence. */
   readonly text: string;
-  /** Of this packet; when it is held, of an earlier one whose place it takes. */
+  /** Of this packet; unless it is dropped, of an earlier one that was kept until it came. */
   readonly drop?: ExplainDrop | undefined;
   /** What the sender of a dropped packet is told, or why it is told nothing. */
   readonly told?: string | undefined;

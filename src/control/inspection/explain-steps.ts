@@ -208,7 +208,9 @@ function successOf(trace: Trace, versions: Versions, delivered: string): Explain
     const answer = describeTunnel(reply.packet, versions.tunnelVersion);
     return { kind: "answered", text: `answered by the gateway itself: ${answer}` };
   }
-  return { kind: "delivered", text: delivered };
+  if (trace.givenUp === undefined) return { kind: "delivered", text: delivered };
+  const text = `${delivered}; the fragment that waited for it is dropped: ${trace.givenUp}`;
+  return { kind: "delivered", text, drop: explainDrop(trace.givenUp) };
 }
 
 /** A first fragment that is kept, and the earlier one that is dropped for it. */

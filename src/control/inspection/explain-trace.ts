@@ -43,7 +43,7 @@ export interface Trace {
   readonly sent: readonly TracedDatagram[];
   readonly written: readonly Output[];
   readonly drops: readonly DropReason[];
-  /** Why a packet that was kept before is dropped instead of this one. */
+  /** Why a packet that was kept before is dropped, but not this one. */
   readonly givenUp: DropReason | undefined;
   /** A forwarding worker would take it. */
   readonly isFast: boolean;

@@ -65,6 +65,14 @@ export function firstOfEcho(id: number): Uint8Array {
   return part;
 }
 
+/** The last fragment of the same message, with 24 octets. */
+export function lastOfEcho(id: number): Uint8Array {
+  const part = firstOfEcho(id).slice(0, 72);
+  part.set([0, 32], 4);
+  part.set([0, 40], 42);
+  return part;
+}
+
 /** An echo request to the gateway's own reference as an echo reply; the checksum follows. */
 function replyToGateway(): Uint8Array {
   const packet = datagram(1025, 1n, ECHO);
