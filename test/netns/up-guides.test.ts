@@ -15,8 +15,10 @@ import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
 const why = await whyNoNamespaces(["ip", "dig", "tsig-keygen"]);
 const skip = why === undefined ? false : why.reason;
 const ROOT = repositoryRoot();
-const GUIDES = ["SETUP", "TROUBLESHOOTING", "BUILD"];
-const KINDS = ["sh", "sh up", "sh outside"];
+const GUIDES = ["SETUP", "OPERATIONS", "TROUBLESHOOTING", "BUILD"];
+const RUN = ["sh", "sh up"];
+/** The others are run elsewhere, or are no commands. */
+const KINDS = [...RUN, "sh outside", "text", "console"];
 
 /** A block of commands with the words behind its fence. */
 interface Block {
@@ -72,7 +74,7 @@ describe("guides", { skip, concurrency: 1, timeout: 240_000 }, () => {
     });
 
     it(`the commands of docs/${guide}.md work`, async () => {
-      const blocks = blocksOf(guide).filter(({ kind }) => kind !== "sh outside");
+      const blocks = blocksOf(guide).filter(({ kind }) => RUN.includes(kind));
       assert.ok(blocks.length > 1);
       const script = join(folder, `${guide}.sh`);
       writeFileSync(script, scriptOf(blocks));
