@@ -138,8 +138,8 @@ export class Joiner {
   }
 
   /**
-   * Packet `index` of the batch, just added, stands alone: a fragment, whose flow nobody knows. What
-   * comes behind it stays behind it.
+   * Packet `index` of the batch, just added, stands alone: a fragment, whose flow nobody knows.
+   * What comes behind it stays behind it.
    */
   alone(index: number, candidate: JoinCandidate, headerLength: number): void {
     this.#openIndexes.fill(NONE);

@@ -1,8 +1,8 @@
 /**
  * When an egress worker reads its side queue: packets from the local network that are not simple,
  * sorted out by the kernel (platform/tun-steering.ts). While little else is forwarded, whenever it
- * has something; while the gateway is busy, within a budget, and what the queue cannot hold meanwhile
- * the kernel drops. Worker thread; the clock is a function, in milliseconds.
+ * has something; while the gateway is busy, within a budget, and what the queue cannot hold
+ * meanwhile the kernel drops. Worker thread; the clock is a function, in milliseconds.
  */
 
 import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";

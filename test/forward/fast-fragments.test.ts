@@ -1,6 +1,6 @@
 /**
- * The judge of the fast path for fragments: what the loops take has the very bytes of the slow path;
- * what they do not take reaches the slow path as it was.
+ * The judge of the fast path for fragments: what the loops take has the very bytes of the slow
+ * path; what they do not take reaches the slow path as it was.
  */
 
 import assert from "node:assert/strict";
