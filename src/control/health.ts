@@ -74,6 +74,11 @@ export class GatewayHealth {
     this.#lastTickMs = nowMs;
   }
 
+  /** Whether the store has refused the last changes. */
+  get isStoreFailing(): boolean {
+    return this.#storeFault !== undefined;
+  }
+
   /** A batch of changes was stored or refused. */
   noteStored(isStored: boolean): void {
     this.#storeFault = isStored ? undefined : "the last changes could not be stored";

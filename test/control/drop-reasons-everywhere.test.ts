@@ -23,7 +23,6 @@ const UNEXPLAINED: ReadonlyMap<DropReason, string> = new Map([
   ["tunnel-bad-control", "Control data is no part of the datagram"],
   ["tunnel-bad-segment-size", "Control data is no part of the datagram"],
   ["tunnel-too-long", "What the buffer does not hold has been cut before anybody sees it"],
-  ["mapping-storage", "Nothing is stored: whether a commit fails shows when it is tried"],
   ["send-failed", "Nothing is sent: whether the kernel refuses shows when it is tried"],
   ["write-failed", "Nothing is written: whether the kernel refuses shows when it is tried"],
   ["slow-path-full", "The thread that explains empties the queue first"],

@@ -236,6 +236,13 @@ const REFUSED: readonly Provocation[] = [
   },
 ];
 
+/** The disk is full, and the gateway has found out. */
+async function fillDisk(world: DropWorld): Promise<void> {
+  world.machine.store.failure = new Error("No space left on device");
+  world.fromLocal(native("10.1.8.8", REMOTE, UDP));
+  await world.settled();
+}
+
 /** Limits of mapper and gateway, and addresses. */
 const LIMITS: readonly Provocation[] = [
   {
@@ -264,18 +271,14 @@ const LIMITS: readonly Provocation[] = [
     ...LOCAL,
     reason: "mapping-storage",
     about: "the first packet of a host while the disk is full",
-    before: (world) => {
-      world.machine.store.failure = new Error("No space left on device");
-    },
+    before: fillDisk,
     packet: () => native("10.1.9.9", REMOTE, UDP),
   },
   {
     ...TUNNEL,
     reason: "mapping-storage",
     about: "the first datagram of a remote host while the disk is full",
-    before: (world) => {
-      world.machine.store.failure = new Error("No space left on device");
-    },
+    before: fillDisk,
     packet: () => datagram(9000, 1025n, UDP),
   },
   {

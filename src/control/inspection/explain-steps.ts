@@ -165,8 +165,9 @@ export function clampSteps(before: number | undefined, after: number | undefined
 }
 
 /** Which code would take the packet. */
-export function pathOf({ isFast, findings }: Trace): "fast" | "slow" | "waits" {
+export function pathOf({ isFast, findings, drops }: Trace): "fast" | "slow" | "waits" {
   if (isFast) return "fast";
+  if (drops.length > 0) return "slow";
   return mustWait(findings) ? "waits" : "slow";
 }
 
@@ -191,9 +192,11 @@ export function verdictOf(trace: Trace, versions: Versions, delivered: string): 
   const [reason, ...others] = trace.drops;
   const answers = [...trace.sent, ...trace.written].filter(({ isAnswer }) => isAnswer);
   if (reason === undefined) return successOf(trace, versions, delivered);
+  // The store is not tried: it refused the last changes, and may take these.
+  const unless = reason === "mapping-storage" ? ", unless the store takes changes again" : "";
   return {
     kind: "dropped",
-    text: `dropped: ${reason}`,
+    text: `dropped: ${reason}${unless}`,
     drop: explainDrop(reason),
     told: toldOf(trace, versions, answers.length > 0, others),
   };

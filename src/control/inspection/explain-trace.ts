@@ -50,9 +50,10 @@ export interface Trace {
 }
 
 /** The parts of a gateway that forwards. */
-export type TraceParts = Pick<InspectionParts, "settings" | "shared" | "mapper" | "facts"> & {
-  readonly desk: PacketDesk;
-};
+export type TraceParts = Pick<
+  InspectionParts,
+  "settings" | "shared" | "mapper" | "facts" | "health"
+> & { readonly desk: PacketDesk };
 
 /** A preview of the mapper that collects what it finds in `findings`. */
 export function startPreview(parts: TraceParts, findings: PreviewFinding[]): MapperPreview {
@@ -99,7 +100,7 @@ interface Rehearsed {
   readonly run: (slowPath: SlowPath) => void;
 }
 
-function trace({ desk }: TraceParts, rehearsed: Rehearsed): Trace {
+function trace({ desk, health }: TraceParts, rehearsed: Rehearsed): Trace {
   const { preview, findings, run, packet, isFast } = rehearsed;
   const drops: DropReason[] = [];
   let [isEarlier, givenUp] = [false, undefined as DropReason | undefined];
@@ -136,8 +137,9 @@ function trace({ desk }: TraceParts, rehearsed: Rehearsed): Trace {
     },
   });
   run(slowPath);
-  if (drops.length === 0 && mustWait(findings) && !desk.mayWait(packet.length)) {
-    drops.push("mapping-pending-full");
+  if (drops.length === 0 && mustWait(findings)) {
+    if (!desk.mayWait(packet.length)) drops.push("mapping-pending-full");
+    else if (health.isStoreFailing) drops.push("mapping-storage");
   }
   return { packet, findings, route, tunnelPacket, sent, written, drops, givenUp, isFast };
 }
