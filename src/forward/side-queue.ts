@@ -12,7 +12,7 @@ import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
  * of a lasting flood some 5,000 packets a second pass. Each of them costs both gateways and, with
  * an answer, both directions.
  */
-const LIMITS: BudgetLimits = { burstMs: 2, share: 0.015, restMs: 5 };
+const LIMITS: BudgetLimits = { burstMs: 2, share: 0.01, restMs: 5 };
 
 /** The budget of one worker. */
 export class SideQueue {

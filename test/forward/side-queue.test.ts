@@ -32,7 +32,7 @@ function readingOf(totalMs: number, mainPerMs: number, sidePerMs: number): numbe
 
 test("A flood gets a small share of the worker while the gateway is busy", () => {
   const share = readingOf(10_000, BUSY_PER_MS, 0) / 10_000;
-  assert.ok(share > 0.01 && share < 0.03, `${share}`);
+  assert.ok(share > 0.007 && share < 0.02, `${share}`);
 });
 
 test("A flood gets all of the worker while nothing else is forwarded", () => {
