@@ -96,7 +96,7 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/^( +offloads +).*$/gm, "$1LIST"],
   [/^(versions +PASS +Linux: ).*$/gm, "$1VERSION"],
   [/\b\d{4}-\d\d-\d\d \d\d:\d\d UTC/g, "TIME"],
-  [/\b[\da-f]{1,4}(?:-[\da-f]{4}){2,}\b/g, "REFERENCE"],
+  [/(?<= \+ )[\da-f]{1,4}(?:-[\da-f]{1,4})+\b/g, "REFERENCE"],
   [/\b10\.2[45]\d\.(?!0\.|9\.9\b)\d+\.\d+\b/g, "ENCODED"],
   [/((?:\d+\.){3}\d+):[3-6]\d{4}\b/g, "$1:PORT"],
   [/(?<![\d.])\d+\.\d+\.\d+(?![\d.]*\d)/g, "VERSION"],
@@ -113,7 +113,7 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/(Dropped packets: )[\d,]+/g, "$1COUNT"],
   [/^( *[a-z]+(?:-[a-z]+)+ +)[\d,]+( +RATE)$/gm, "$1COUNT$2"],
   [/^( +(?:to|from) tunnel +)[\d,]+( +SIZE +)[\d,]+/gm, "$1COUNT$2COUNT"],
-  [/estimated from \d+ packets/g, "estimated from COUNT packets"],
+  [/estimated from [\d,]+ packets?/g, "estimated from COUNT packets"],
 ];
 
 /** The text with all varying values masked and every gap one blank wide. */

@@ -56,7 +56,13 @@ export function judgeFirewall(facts: FirewallFacts): Finding[] {
   }
   if (findings.some(({ verdict }) => verdict !== "SKIP")) return dedupe(findings);
   const rules = chains.reduce((sum, each) => sum + each.rules.length, 0);
-  return [judge.pass(`${rules} rules let the tunnel and forwarded packets through`), ...findings];
+  return [judge.pass(passText(rules)), ...findings];
+}
+
+function passText(ruleCount: number): string {
+  if (ruleCount === 0) return "no rules, so nothing is filtered";
+  const rules = ruleCount === 1 ? "1 rule lets" : `${ruleCount} rules let`;
+  return `${rules} the tunnel and forwarded packets through`;
 }
 
 function dropFinding(need: Need, outcome: Outcome, chains: readonly Chain[]): Finding {

@@ -54,19 +54,32 @@ export function tableOf(findings: readonly Finding[], options: TableOptions): st
 
 /** Neighbours that pass one check for the same reason take one line. */
 function joinedPasses(findings: readonly Finding[]): Finding[] {
-  const joined: Finding[] = [];
+  const groups: [Finding, ...Finding[]][] = [];
   for (const finding of findings) {
-    const last = joined.at(-1);
-    const isAlike =
-      finding.verdict === "PASS" &&
-      last?.verdict === "PASS" &&
-      last.check === finding.check &&
-      last.evidence === finding.evidence;
-    if (isAlike) joined.pop();
-    const subject = isAlike ? `${last.subject}, ${finding.subject}` : finding.subject;
-    joined.push({ ...finding, subject });
+    const group = groups.at(-1);
+    if (group !== undefined && isSamePass(group[0], finding)) group.push(finding);
+    else groups.push([finding]);
   }
-  return joined;
+  return groups.map(([first, ...others]) => {
+    if (others.length === 0) return first;
+    return { ...first, subject: listed([first, ...others].map(({ subject }) => subject)) };
+  });
+}
+
+function isSamePass(a: Finding, b: Finding): boolean {
+  const isPass = a.verdict === "PASS" && b.verdict === "PASS";
+  return isPass && a.check === b.check && a.evidence === b.evidence;
+}
+
+/** "a, b"; paths of one folder as "a, b in /folder". */
+function listed(subjects: readonly string[]): string {
+  const [folder = "", ...others] = new Set(subjects.map(folderOf));
+  if (folder === "" || others.length > 0) return subjects.join(", ");
+  return `${subjects.map((path) => path.slice(folder.length + 1)).join(", ")} in ${folder}`;
+}
+
+function folderOf(path: string): string {
+  return path.startsWith("/") ? path.slice(0, path.lastIndexOf("/")) : "";
 }
 
 /** Findings that ask for something, for the log of a start. */

@@ -205,14 +205,19 @@ test("what passes a check for the same reason takes one line of the table", () =
   const pass = (subject: string, evidence: string) => judgeOf("one", subject).pass(evidence);
   const findings = [pass("a", "fine"), pass("b", "fine"), pass("c", "well"), pass("d", "fine")];
   const other = { ...pass("e", "fine"), check: "two" };
-  const table = tableOf([...findings, other], { hasColours: false, width: 80 });
+  const paths = [pass("/run/x/a", "there"), pass("/run/x/b", "there")];
+  const deep = [pass("/run/x", "deep"), pass("/run/x/b", "deep"), pass("c", "deep")];
+  const all = [...findings, other, ...paths, ...deep];
+  const table = tableOf(all, { hasColours: false, width: 80 });
   assert.deepEqual(table.split("\n"), [
     "one    PASS  a, b: fine",
     "one    PASS  c: well",
     "one    PASS  d: fine",
     "two    PASS  e: fine",
+    "one    PASS  a, b in /run/x: there",
+    "one    PASS  /run/x, /run/x/b, c: deep",
     "",
-    "5 passed, 0 warnings, 0 failed, 0 left out",
+    "10 passed, 0 warnings, 0 failed, 0 left out",
     "",
   ]);
 });

@@ -238,3 +238,14 @@ test("judgeFirewall() says what it cannot see", () => {
     ["PASS", "SKIP"],
   );
 });
+
+test("judgeFirewall() tells how many rules it has looked at", () => {
+  const evidence = (ruleCount: number) => {
+    const rules = Array.from({ length: ruleCount }, () => [accept]);
+    const chains = readRuleset(ruleset({ input: { hook: "input", policy: "accept", rules } }))!;
+    return judgeFirewall({ ...FACTS, chains })[0]!.evidence;
+  };
+  assert.equal(evidence(0), "no rules, so nothing is filtered");
+  assert.equal(evidence(1), "1 rule lets the tunnel and forwarded packets through");
+  assert.equal(evidence(2), "2 rules let the tunnel and forwarded packets through");
+});
