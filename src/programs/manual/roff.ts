@@ -22,7 +22,8 @@ export class MarkdownRefused extends Error {
 
 /** A whole page. */
 export function manualPage({ name, section, date, source }: PageHead, markdown: string): string {
-  const title = `.TH ${quoted(name.toUpperCase())} ${section} ${quoted(date)} ${quoted(source)} "IPREF"`;
+  const words = [quoted(name.toUpperCase()), section, quoted(date), quoted(source)];
+  const title = `.TH ${words.join(" ")} "IPREF"`;
   const head = ['.\\" Made from packaging/man and the programs themselves.', title, ".nh", ".ad l"];
   const blocks = blocksOf(markdown);
   const lines = blocks.flatMap((block, index) => blockLines(block, blocks[index - 1]));
