@@ -151,7 +151,7 @@ describe("capture on both sides of a gateway", { skip }, () => {
       ...["tcp", direction.target, String(TCP_PORT), "300000"],
     ]);
     assert.equal(result.ok, true, JSON.stringify(result) + logs(lab));
-    const echo = ["udp", direction.target, String(UDP_PORT), "100,1200"];
+    const echo = ["udp", direction.target, String(UDP_PORT), "100,1200,4000"];
     assert.equal((await traffic(lab, direction.from, echo)).ok, true);
     await assertPing(lab, direction.from, direction.target, ["-c", "1"]);
     assert.equal(await capture.interrupted(), 0, capture.stderr());
@@ -186,6 +186,9 @@ describe("capture on both sides of a gateway", { skip }, () => {
     const stream = await tshark(file, ["tcp.len"], "tcp and frame.interface_id == 0");
     const octets = stream.reduce((sum, [length]) => sum + Number(length), 0);
     assert.ok(octets >= 600_000, `the local side has ${octets} octets of the two transfers`);
+    const fragments = await tshark(file, ["frame.comment"], "ip.flags.mf == 1");
+    assert.ok(fragments.length > 0, "a large datagram comes in fragments");
+    for (const [comment] of fragments) assert.match(comment!, /= .* -> .* = .*; forwarded$/);
     const bad = await tshark(file, ["frame.number"], "ip.checksum.status == 0");
     assert.equal(bad.length, 0);
   });
@@ -333,6 +336,8 @@ describe("a capture piped to tshark with the dissector, IPv6 between IPv6 and IP
     const file = join(lab.network.sites[0].directory, "broken.pcapng");
     const capture = await startCapture(runFolder(lab, 0), ["-w", file]);
     await assertPing(lab, direction.from, direction.target, ["-c", "2", "-i", "0.2"]);
+    // What has arrived at the client by now is in the file.
+    await sleep(500);
     assert.equal(await lab.gateways[0].stop(), 0);
     const status = await capture.ended();
     // The last words may still arrive.
@@ -341,7 +346,7 @@ describe("a capture piped to tshark with the dissector, IPv6 between IPv6 and IP
       assert.match(capture.stderr(), /The capture broke off: the gateway has ended/);
     }
     const rows = await tshark(file, ["frame.interface_name"]);
-    assert.ok(rows.length >= 8, `${rows.length} packets`);
+    assert.ok(rows.length >= 4, `${rows.length} packets`);
   });
 
   it("tells the log that the capture has begun and ended", () => {
