@@ -8,7 +8,7 @@ import { groupName } from "./unix-address.js";
 /** Time until the first octet of an answer. */
 const ANSWER_TIME_MS = 10_000;
 /** Whole answers are read into memory up to this length; longer ones are streamed. */
-const TEXT_BYTES_MAX = 64 * 2 ** 20;
+const TEXT_BYTES_MAX = 16 * 2 ** 20;
 const EXIT_NOT_RUNNING = 4;
 const EXIT_UNAVAILABLE = 69;
 const EXIT_NO_PERMISSION = 77;
@@ -39,31 +39,48 @@ export class ControlAnswer {
   readonly status: number;
   readonly contentType: string;
   readonly #message: IncomingMessage;
+  readonly #socketPath: string;
 
-  constructor(message: IncomingMessage) {
+  constructor(message: IncomingMessage, socketPath: string) {
+    this.#socketPath = socketPath;
     this.status = message.statusCode ?? 0;
     this.contentType = message.headers["content-type"] ?? "";
     this.#message = message;
   }
 
-  /** The body as it arrives. */
-  stream(): AsyncIterable<Uint8Array> {
-    return this.#message;
+  /** The body as it arrives; throws ControlUnavailable when it breaks off. */
+  async *stream(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.#message as AsyncIterable<Buffer>;
+    } catch (error) {
+      if (!(error instanceof Error) || error.name === "AbortError") throw error;
+      throw this.#failure("broke off");
+    }
   }
 
-  async text(): Promise<string> {
-    const pieces: Buffer[] = [];
+  /** The whole body, which may have `bytesMax` octets. */
+  async text(bytesMax = TEXT_BYTES_MAX): Promise<string> {
+    const pieces: Uint8Array[] = [];
     let bytes = 0;
-    for await (const piece of this.#message as AsyncIterable<Buffer>) {
+    for await (const piece of this.stream()) {
       bytes += piece.length;
-      if (bytes > TEXT_BYTES_MAX) throw new ControlUnavailable("The answer is too long", 69);
+      if (bytes > bytesMax) throw this.#failure("is too long");
       pieces.push(piece);
     }
     return Buffer.concat(pieces).toString("utf8");
   }
 
-  async json(): Promise<unknown> {
-    return JSON.parse(await this.text()) as unknown;
+  async json(bytesMax = TEXT_BYTES_MAX): Promise<unknown> {
+    const text = await this.text(bytesMax);
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      throw this.#failure("is no JSON");
+    }
+  }
+
+  #failure(what: string): ControlUnavailable {
+    return new ControlUnavailable(`The answer from ${this.#socketPath} ${what}`, EXIT_UNAVAILABLE);
   }
 }
 
@@ -72,7 +89,7 @@ export class ControlAnswer {
  * ControlUnavailable like a socket that cannot be reached.
  */
 export async function callControl(socketPath: string, call: ControlCall): Promise<ControlAnswer> {
-  const answer = new ControlAnswer(await exchange(socketPath, call));
+  const answer = new ControlAnswer(await exchange(socketPath, call), socketPath);
   if (answer.status !== 403) return answer;
   const { error, fix } = (await answer.json()) as Refusal;
   throw new ControlUnavailable(`${error}; ${fix}`, EXIT_NO_PERMISSION);

@@ -14,7 +14,11 @@ import { groupId, type PeerCredentials, peerCredentials, peerGroups } from "./un
 
 const DIRECTORY_MODE = 0o775;
 const SOCKET_MODE = 0o660;
+/** Connections in all; the last ones are for root and the part's own user, who watch over it. */
 const CONNECTIONS_MAX = 32;
+const CONNECTIONS_OF_OTHERS_MAX = 24;
+/** Connections beyond that are told so, and beyond this number closed. */
+const CONNECTIONS_REFUSED_MAX = 4;
 /** Time for a caller to send its whole question. */
 const REQUEST_TIME_MS = 5000;
 /** A question's body is a packet in hexadecimal at most. */
@@ -46,15 +50,19 @@ export async function startControlServer(options: ControlServerOptions): Promise
   }
   const server = createServer({ requestTimeout: REQUEST_TIME_MS, keepAliveTimeout: 1000 });
   server.maxConnections = CONNECTIONS_MAX;
-  const ended = new AbortController();
+  // Who sends many questions at once would have them answered in one turn of the main thread.
+  server.maxRequestsPerSocket = 1;
+  const calls = new Set<AbortController>();
+  const surplus = watchOthers(server);
   server.on("request", (request, response) => {
-    void serve({ ...options, group }, gid, ended.signal, request, response);
+    const isSurplus = surplus.has(request.socket);
+    void serve({ ...options, group, gid, isSurplus, calls }, request, response);
   });
   await listen(server, path);
   const file = giveTo(path, gid);
   return {
     close() {
-      ended.abort();
+      for (const call of calls) call.abort();
       server.close();
       server.closeAllConnections();
       removeOwn(path, file);
@@ -127,6 +135,24 @@ function isServed(path: string): Promise<boolean> {
   });
 }
 
+/** The connections that other users have beyond their number. */
+function watchOthers(server: Server): ReadonlySet<Socket> {
+  const surplus = new Set<Socket>();
+  let count = 0;
+  server.on("connection", (socket: Socket) => {
+    const caller = callerOf(socket);
+    if (caller !== undefined && isTrusted(caller)) return;
+    count++;
+    if (count > CONNECTIONS_OF_OTHERS_MAX) surplus.add(socket);
+    socket.once("close", () => {
+      count--;
+      surplus.delete(socket);
+    });
+    if (count > CONNECTIONS_OF_OTHERS_MAX + CONNECTIONS_REFUSED_MAX) socket.destroy();
+  });
+  return surplus;
+}
+
 function removeOwn(path: string, file: Stats): void {
   try {
     const now = lstatSync(path);
@@ -136,27 +162,41 @@ function removeOwn(path: string, file: Stats): void {
   }
 }
 
+/** What is known of a connection when a question comes. */
+interface Serving extends ControlServerOptions {
+  readonly gid: number | undefined;
+  readonly isSurplus: boolean;
+  /** Of all questions that are being answered; they are aborted at the end. */
+  readonly calls: Set<AbortController>;
+}
+
 async function serve(
-  { group, routes, path }: ControlServerOptions,
-  gid: number | undefined,
-  ended: AbortSignal,
+  { group, gid, isSurplus, calls, routes, path }: Serving,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
+  const call = new AbortController();
+  const { signal } = call;
+  calls.add(call);
+  response.once("close", () => {
+    calls.delete(call);
+    call.abort();
+  });
   try {
     const caller = callerOf(request.socket);
     if (caller === undefined || !mayAsk(caller, gid)) {
-      await send(response, denied(path, group), gone.signal);
+      await send(response, denied(path, group), signal);
+      return;
+    }
+    if (isSurplus) {
+      await send(response, problem(503, "Too many ask at once", "try again soon"), signal);
       return;
     }
     const body = await readBody(request);
     if (body === undefined) {
-      await send(response, problem(413, "The question is too long"), gone.signal);
+      await send(response, problem(413, "The question is too long"), signal);
       return;
     }
-    const signal = AbortSignal.any([ended, gone.signal]);
     await send(response, await answer(routes, request, body, caller, signal), signal);
   } catch {
     // The caller has gone, or a handler failed half-way through its answer.
@@ -171,7 +211,8 @@ async function answer(
   caller: PeerCredentials,
   signal: AbortSignal,
 ): Promise<ControlReply> {
-  const url = new URL(request.url ?? "/", "http://ipref");
+  const url = urlOf(request.url ?? "/");
+  if (url === undefined) return problem(400, "The path of the question is none");
   const method = (request.method ?? "GET").toUpperCase();
   const handler = routes.get(`${method} ${url.pathname}`);
   if (handler === undefined) {
@@ -188,6 +229,15 @@ async function answer(
   }
 }
 
+/** Undefined for what is no path, such as `//`. */
+function urlOf(text: string): URL | undefined {
+  try {
+    return new URL(text, "http://ipref");
+  } catch {
+    return undefined;
+  }
+}
+
 function problem(status: number, error: string, fix = ""): ControlReply {
   const body = `${JSON.stringify({ error, fix })}\n`;
   return { status, contentType: "application/json", body };
@@ -199,20 +249,22 @@ function denied(path: string, group: string | undefined): ControlReply {
   return problem(403, `You may not ask at ${path}`, fix);
 }
 
+type Caller = PeerCredentials & { readonly groups: readonly number[] };
+
 /** The descriptor of a node socket has no public name; it has been `_handle.fd` since Node 0.6. */
-function callerOf(
-  socket: Socket,
-): (PeerCredentials & { readonly groups: readonly number[] }) | undefined {
+function callerOf(socket: Socket): Caller | undefined {
   const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
   if (fd === undefined || fd < 0) return undefined;
   return { ...peerCredentials(fd), groups: peerGroups(fd) };
 }
 
-function mayAsk(
-  { uid, gid, groups }: PeerCredentials & { readonly groups: readonly number[] },
-  allowed: number | undefined,
-): boolean {
-  if (uid === 0 || uid === process.geteuid?.()) return true;
+function isTrusted({ uid }: Caller): boolean {
+  return uid === 0 || uid === process.geteuid?.();
+}
+
+function mayAsk(caller: Caller, allowed: number | undefined): boolean {
+  if (isTrusted(caller)) return true;
+  const { gid, groups } = caller;
   const wanted = allowed ?? process.getegid?.();
   return wanted !== undefined && (gid === wanted || groups.includes(wanted));
 }

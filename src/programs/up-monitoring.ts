@@ -17,6 +17,10 @@ import { programVersion } from "../platform/version.js";
 /** A worker that hangs makes the gateway's answer take a second. */
 const ANSWER_TIME_MS = 3000;
 
+/** A part's page; that of a gateway with all series has less than 1 MB. */
+const PAGE_BYTES_MAX = 4 * 2 ** 20;
+const REPORT_BYTES_MAX = 2 ** 16;
+
 /** A part as the supervisor knows it. */
 export interface MonitoredPart {
   readonly name: Exclude<MetricPart, "up">;
@@ -75,7 +79,8 @@ function setPartMetrics(
 async function partPage({ name, controlSocket }: MonitoredPart): Promise<PartPage | undefined> {
   try {
     const answer = await ask(controlSocket, "/metrics");
-    return answer.status === 200 ? { part: name, text: await answer.text() } : undefined;
+    if (answer.status !== 200) return undefined;
+    return { part: name, text: await answer.text(PAGE_BYTES_MAX) };
   } catch {
     return undefined;
   }
@@ -98,7 +103,7 @@ async function checksOf(
 ): Promise<readonly HealthCheck[]> {
   try {
     const answer = await ask(controlSocket, path);
-    const { checks } = JSON.parse(await answer.text()) as HealthReport;
+    const { checks } = (await answer.json(REPORT_BYTES_MAX)) as HealthReport;
     return checks.map((check) => ({ ...check, name: `${name}: ${check.name}` }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

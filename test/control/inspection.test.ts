@@ -12,6 +12,8 @@ import { type MappingEntry, mapsHandler } from "../../src/control/inspection/map
 import type { PeerEntry } from "../../src/control/inspection/peers.js";
 import type { GatewayStatus } from "../../src/control/inspection/status.js";
 import { Log } from "../../src/control/log.js";
+import type { Mapper } from "../../src/mapper/mapper.js";
+import type { MappingCounts } from "../../src/mapper/mapping-query.js";
 import { counterWriter } from "../../src/tables/arena.js";
 import { CounterBlock, counterIndex, dropCounterIndex } from "../../src/tables/counters.js";
 import { RING_FROM_LOCAL, RING_FROM_TUNNEL } from "../../src/tables/packet-ring.js";
@@ -316,4 +318,43 @@ test("drops of the tunnel side are counted under the same name", async () => {
     [["tunnel-empty", 1]],
   );
   await running.gateway.stop();
+});
+
+test("lists end when their reader goes, though nothing fits that could be sent", async () => {
+  let steps = 0;
+  const gone = new AbortController();
+  const mapper = {
+    findMappings: () => {
+      if (++steps === 10) gone.abort();
+      return 1;
+    },
+  } as unknown as Mapper;
+  const question = { ...QUESTION, query: new URLSearchParams("word=x"), signal: gone.signal };
+  const { body } = await mapsHandler({ mapper })(question);
+  for await (const piece of body as AsyncIterable<string>) assert.fail(`found ${piece}`);
+  assert.equal(steps, 10);
+});
+
+test("more words than a search may have are refused", async () => {
+  const { ask } = await makeGateway();
+  const words = "word=a&".repeat(17);
+  for (const path of ["/maps", "/peers"]) {
+    const { status, body } = await ask(`${path}?${words}`);
+    assert.equal(status, 400);
+    assert.match(String(body), /found 17 words, expected at most 16/);
+  }
+});
+
+test("a count that was given up is not remembered", async () => {
+  const mapper = {
+    statistics: () => ({ records: 1_000_000 }),
+    countMappings: ({ first }: { first: number }, counts: MappingCounts) => {
+      counts.local.dynamic++;
+      return first < 3 ? first + 1 : 0;
+    },
+  } as unknown as Mapper;
+  const clock = { monotonicMs: () => 0 };
+  await countAllMappings(mapper, clock, AbortSignal.abort());
+  const { local } = await countAllMappings(mapper, clock);
+  assert.equal(local.dynamic, 3);
 });

@@ -80,6 +80,85 @@ test("a long answer is streamed, and its maker hears that the caller has gone", 
   });
 });
 
+test("for a caller that does not read, little is made; when it goes, no more", async () => {
+  let pieces = 0;
+  let isEnded = false;
+  const endless: ControlHandler = () => ({
+    status: 200,
+    contentType: "text/plain",
+    body: (async function* () {
+      try {
+        for (;;) {
+          pieces++;
+          yield "x".repeat(65_536);
+        }
+      } finally {
+        isEnded = true;
+      }
+    })(),
+  });
+  await withServer([["GET /stream", endless]], async (path) => {
+    const socket = createConnection(path);
+    socket.pause();
+    socket.write("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    assert.ok(pieces > 0 && pieces < 32, `${pieces} pieces of 64 KiB`);
+    socket.destroy();
+    for (let count = 0; count < 100 && !isEnded; count++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.equal(isEnded, true);
+  });
+});
+
+test("questions sent all at once are answered one to a connection", async () => {
+  let count = 0;
+  const counted: ControlHandler = () => textReply(String(++count));
+  await withServer([["GET /count", counted]], async (path) => {
+    const socket = createConnection(path);
+    socket.write("GET /count HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
+    for await (const _ of socket.on("error", () => undefined));
+    assert.equal(count, 1);
+  });
+});
+
+test("a path that is none is refused", async () => {
+  await withServer([["GET /status", () => textReply("fine")]], async (path) => {
+    const answer = await callControl(path, { path: "//" });
+    assert.deepEqual(
+      [answer.status, await answer.json()],
+      [400, { error: "The path of the question is none", fix: "" }],
+    );
+  });
+});
+
+test("an answer that breaks off, is too long or is no JSON has exit status 69", async () => {
+  const broken: ControlHandler = () => ({
+    status: 200,
+    contentType: "text/plain",
+    body: (async function* () {
+      yield "beginning";
+      throw new Error("out of order");
+    })(),
+  });
+  const routes = [
+    ["GET /broken", broken],
+    ["GET /long", () => textReply("x".repeat(100_000))],
+  ] as const;
+  await withServer(routes, async (path) => {
+    const refusedWith = (message: RegExp) => (error: unknown) => {
+      assert.ok(error instanceof ControlUnavailable);
+      assert.equal(error.exitStatus, 69);
+      assert.match(error.message, message);
+      return true;
+    };
+    const ask = (question: string) => callControl(path, { path: question });
+    await assert.rejects(async () => (await ask("/broken")).text(), refusedWith(/ broke off$/));
+    await assert.rejects(async () => (await ask("/long")).text(1000), refusedWith(/ is too long$/));
+    await assert.rejects(async () => (await ask("/long")).json(), refusedWith(/ is no JSON$/));
+  });
+});
+
 test("an unknown question is answered 404 with the known ones, a broken handler 500", async () => {
   const broken: ControlHandler = () => {
     throw new Error("out of order");
@@ -155,4 +234,33 @@ test("another user is refused with 403 although the file's mode would let him in
     const { stdout } = await execute("setpriv", words, { timeout: 20_000 });
     assert.match(stdout, /^403 .*You may not ask.*run the command as root/);
   });
+});
+
+test("a user of the group with very many connections keeps nobody else out", {
+  skip: process.geteuid?.() !== 0 && "needs root",
+}, async () => {
+  const path = freshPath();
+  const routes = new Map<string, ControlHandler>([["GET /status", () => textReply("fine")]]);
+  const server = await startControlServer({ path, group: "65534", routes });
+  try {
+    chmodSync(folder, 0o755);
+    // 40 connections that stay open; those beyond 24 that ask are told that there are too many.
+    const script =
+      "const n=require('node:net');const all=[];const texts=[];" +
+      "for(let i=0;i<40;i++){const s=n.connect(process.argv[1]);all.push(s);texts.push('');" +
+      "s.on('error',()=>{});s.on('data',d=>texts[i]+=d)}" +
+      "setTimeout(()=>{all[26].write('GET /status HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')},300);" +
+      "setTimeout(()=>console.log(JSON.stringify([texts[26].slice(0,12)," +
+      "all.filter(s=>s.destroyed).length])),1000);setTimeout(()=>process.exit(),2500)";
+    const setpriv = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    const words = [...setpriv, process.execPath, "-e", script, path];
+    const running = execute("setpriv", words, { timeout: 20_000 });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const answer = await callControl(path, { path: "/status" });
+    assert.equal(await answer.text(), "fine");
+    const [text, closed] = JSON.parse((await running).stdout) as [string, number];
+    assert.deepEqual([text, closed], ["HTTP/1.1 503", 12]);
+  } finally {
+    server.close();
+  }
 });

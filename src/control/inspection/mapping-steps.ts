@@ -43,17 +43,18 @@ export async function countAllMappings(
     first = mapper.countMappings({ first, recordsMax: RECORDS_PER_STEP }, counts);
     if (first !== 0) await turn();
   }
-  known.set(mapper, { counts, atMs: clock.monotonicMs() });
+  if (first === 0) known.set(mapper, { counts, atMs: clock.monotonicMs() });
   return counts;
 }
 
-/** The mappings that fit a query, some at a time. */
+/** The mappings that fit a query, some at a time. Ends early when the caller has gone. */
 export async function* mappingSteps(
   mapper: Mapper,
   query: MappingQuery,
+  signal: AbortSignal,
 ): AsyncGenerator<readonly FoundMapping[]> {
   let first = 1;
-  while (first !== 0) {
+  while (first !== 0 && !signal.aborted) {
     const found: FoundMapping[] = [];
     const range = { first, recordsMax: RECORDS_PER_STEP, foundMax: FOUND_PER_STEP };
     first = mapper.findMappings(range, query, (mapping) => void found.push(mapping));

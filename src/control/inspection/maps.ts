@@ -37,6 +37,7 @@ export interface MappingEntry {
 export const LINES_TYPE = "application/x-ndjson";
 /** Keys of the query; `word` may be repeated. */
 export const MAPS_KEYS = ["kind", "state", "address", "context", "reference", "owner"] as const;
+const WORDS_MAX = 16;
 const KINDS = ["remote", "local"] as const;
 
 /** A query that was understood. */
@@ -69,14 +70,23 @@ export function readMapsQuery(query: URLSearchParams): MapsQuery | string {
   }
   const limit = readLimit(text("limit"));
   if (typeof limit === "string") return limit;
+  const words = readWords(query);
+  if (typeof words === "string") return words;
   return {
     mappings: {
       ...{ kind: kind.value, state: state.value, address, context, owner: text("owner") },
       reference: reference?.value,
     },
-    words: query.getAll("word").map((word) => word.toLowerCase()),
+    words,
     limit,
   };
+}
+
+/** The words in lower case; the complaint when each entry would have to be searched too often. */
+export function readWords(query: URLSearchParams): readonly string[] | string {
+  const words = query.getAll("word").map((word) => word.toLowerCase());
+  if (words.length <= WORDS_MAX) return words;
+  return `found ${words.length} words, expected at most ${WORDS_MAX}`;
 }
 
 /** A number of lines; the complaint when it is none. */
@@ -108,10 +118,10 @@ function readAddress(name: string, text: string | undefined): IpAddress | undefi
 
 /** Handler of `GET /maps`. */
 export function mapsHandler({ mapper }: Pick<InspectionParts, "mapper">): ControlHandler {
-  return ({ query }): ControlReply => {
+  return ({ query, signal }): ControlReply => {
     const read = readMapsQuery(query);
     if (typeof read === "string") return refusal(400, `Cannot read the query: ${read}`);
-    const entries = mapLines(mappingSteps(mapper, read.mappings), read);
+    const entries = mapLines(mappingSteps(mapper, read.mappings, signal), read);
     return { status: 200, contentType: LINES_TYPE, body: entries };
   };
 }

@@ -20,7 +20,10 @@ export interface MonitoringPages {
 export const MONITORING_PATHS = ["/metrics", "/healthz", "/readyz"] as const;
 export type MonitoringPath = (typeof MONITORING_PATHS)[number];
 
-/** The page of an HTTP port is made anew after this time: asking often costs nothing. */
+/**
+ * The page of an HTTP port is made anew after this time, never twice at once: asking often costs
+ * nothing, even when a part takes long to answer.
+ */
 const PAGE_LIFE_MS = 250;
 
 /** One page as it is answered. */
@@ -64,11 +67,15 @@ export function monitoringPaths(
 function remembered(pages: MonitoringPages, path: MonitoringPath, monotonicMs: () => number) {
   let madeMs = Number.NEGATIVE_INFINITY;
   let last: Promise<MonitoringReply> | undefined;
+  let isBeingMade = false;
   return (): Promise<MonitoringReply> => {
     const nowMs = monotonicMs();
-    if (last !== undefined && nowMs - madeMs < PAGE_LIFE_MS) return last;
+    if (last !== undefined && (isBeingMade || nowMs - madeMs < PAGE_LIFE_MS)) return last;
     madeMs = nowMs;
-    last = monitoringReply(pages, path);
+    isBeingMade = true;
+    last = monitoringReply(pages, path).finally(() => {
+      isBeingMade = false;
+    });
     return last;
   };
 }

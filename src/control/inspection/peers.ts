@@ -9,7 +9,7 @@ import type { PacketDesk } from "../packet-desk.js";
 import { type ControlHandler, type ControlReply, refusal } from "./api.js";
 import type { InspectionParts } from "./gateway-routes.js";
 import { turn } from "./mapping-steps.js";
-import { LINES_TYPE, readLimit } from "./maps.js";
+import { LINES_TYPE, readLimit, readWords } from "./maps.js";
 import type { Rate } from "./rates.js";
 
 /** Octets of the outer IP and UDP headers. */
@@ -43,10 +43,10 @@ export interface PeerEntry {
 
 /** Handler of `GET /peers`. */
 export function peersHandler(parts: InspectionParts): ControlHandler {
-  return ({ query }): ControlReply => {
+  return ({ query, signal }): ControlReply => {
     const filter = readPeersQuery(query);
     if (typeof filter === "string") return refusal(400, `Cannot read the query: ${filter}`);
-    return { status: 200, contentType: LINES_TYPE, body: peerLines(parts, filter) };
+    return { status: 200, contentType: LINES_TYPE, body: peerLines(parts, filter, signal) };
   };
 }
 
@@ -73,7 +73,8 @@ export function readPeersQuery(query: URLSearchParams): PeersFilter | string {
   }
   const limit = readLimit(query.get("limit") ?? undefined);
   if (typeof limit === "string") return limit;
-  const words = query.getAll("word").map((word) => word.toLowerCase());
+  const words = readWords(query);
+  if (typeof words === "string") return words;
   return {
     limit,
     fits(entry) {
@@ -84,7 +85,11 @@ export function readPeersQuery(query: URLSearchParams): PeersFilter | string {
   };
 }
 
-async function* peerLines(parts: InspectionParts, filter: PeersFilter): AsyncGenerator<string> {
+async function* peerLines(
+  parts: InspectionParts,
+  filter: PeersFilter,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
   let count = 0;
   let step = 0;
   let text = "";
@@ -98,6 +103,7 @@ async function* peerLines(parts: InspectionParts, filter: PeersFilter): AsyncGen
     if (text !== "") yield text;
     text = "";
     await turn();
+    if (signal.aborted) return;
   }
   if (text !== "") yield text;
 }

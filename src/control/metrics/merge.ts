@@ -4,7 +4,7 @@
  * cannot bring in metrics that are not declared.
  */
 
-import { DECLARATIONS, type MetricPart } from "./declarations.js";
+import { DECLARATIONS, type MetricDeclaration, type MetricPart } from "./declarations.js";
 import { headingLines } from "./registry.js";
 
 /** A page and whose it is. */
@@ -15,6 +15,12 @@ export interface PartPage {
 
 /** `name{labels} value`, the form that every part writes. */
 const SAMPLE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([0-9eE.+-]+|NaN|[+-]?Inf)$/;
+/** Labels as they are written, with escaped values. */
+const LABEL = '([a-zA-Z_][a-zA-Z0-9_]*)="(?:[^"\\\\]|\\\\[\\\\"n])*"';
+const LABELS = new RegExp(`^${LABEL}(?:,${LABEL})*$`);
+const LABEL_NAME = new RegExp(LABEL, "g");
+/** The bound of a histogram's bucket. */
+const BOUND_LABEL = "le";
 const HISTOGRAM_SUFFIX = /_(bucket|sum|count)$/;
 
 /** One page for all. */
@@ -25,9 +31,11 @@ export function mergePages(pages: readonly PartPage[]): string {
       const sample = SAMPLE.exec(line);
       if (sample === null) continue;
       const [, name = "", labels = "", value = ""] = sample;
+      if (Number.isNaN(Number(value)) && !/^(?:NaN|[+-]?Inf)$/.test(value)) continue;
       const family = familyOf(name);
       const declaration = DECLARATIONS.get(family);
       if (declaration?.parts.includes(part) !== true) continue;
+      if (!areDeclared(labels, declaration)) continue;
       const isShared = declaration.parts.length > 1;
       const all = isShared ? joined(labels, `part="${part}"`) : labels;
       const samples = families.get(family) ?? [];
@@ -43,9 +51,18 @@ export function mergePages(pages: readonly PartPage[]): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** True when only labels of the metric are there, each in its place. */
+function areDeclared(text: string, { labels, kind }: MetricDeclaration): boolean {
+  if (text === "") return true;
+  if (!LABELS.test(text)) return false;
+  const known = kind === "histogram" ? [...labels, BOUND_LABEL] : labels;
+  const names = [...text.matchAll(LABEL_NAME)].map(([, name]) => name!);
+  return new Set(names).size === names.length && names.every((name) => known.includes(name));
+}
+
 function familyOf(name: string): string {
-  if (DECLARATIONS.has(name)) return name;
-  return name.replace(HISTOGRAM_SUFFIX, "");
+  const base = name.replace(HISTOGRAM_SUFFIX, "");
+  return DECLARATIONS.get(base)?.kind === "histogram" ? base : name;
 }
 
 function joined(first: string, second: string): string {

@@ -16,6 +16,8 @@ import {
 } from "../exit-status.js";
 import { printable } from "./text-table.js";
 
+/** A line of an answer; the longest have the names of a host. */
+const LINE_CHARACTERS_MAX = 2 ** 20;
 /** RFC 9110 15.5.1. */
 const BAD_REQUEST = 400;
 
@@ -94,6 +96,9 @@ export async function* answerLines(answer: ControlAnswer): AsyncGenerator<string
   for await (const piece of answer.stream()) {
     const lines = (rest + decoder.decode(piece, { stream: true })).split("\n");
     rest = lines.pop()!;
+    if (rest.length > LINE_CHARACTERS_MAX) {
+      throw new ControlUnavailable("A line of the answer is too long", EXIT_UNAVAILABLE);
+    }
     yield* lines;
   }
   if (rest !== "") yield rest;

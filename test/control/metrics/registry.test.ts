@@ -146,3 +146,22 @@ test("a part cannot bring in metrics of another part, or garbage", () => {
     ],
   );
 });
+
+test("labels that are not the metric's, or not well written, are left out line by line", () => {
+  const page = (...lines: string[]) => mergePages([{ part: "gateway", text: lines.join("\n") }]);
+  const good = 'ipref_mappings{kind="a\\"b\\\\c\\nd"} 7';
+  const forged = [
+    ...['ipref_mappings{kind="x",part="agent"} 1', 'ipref_mappings{kind="x",kind="y"} 1'],
+    ...[
+      'ipref_mappings{kind="x"kind="y"} 1',
+      'ipref_mappings{kind="x} 1',
+      "ipref_mappings{kind} 1",
+    ],
+    ...['ipref_mappings{kind="\\x"} 1', "ipref_mappings{,} 1", 'ipref_mappings{kind="x",} 1'],
+    ...['ipref_mappings{kind="x"} e', 'ipref_mappings{kind="x"} 1.2.3', "ipref_mappings_sum 1"],
+    'process_open_fds{part="agent"} 5',
+  ];
+  assert.deepEqual(linesOf(page(good, ...forged), "ipref_mappings"), [good]);
+  assert.equal(page(...forged), page());
+  if (hasPromtool) assert.equal(complaintsAboutPage(page(good, ...forged)), "");
+});

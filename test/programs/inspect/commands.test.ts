@@ -238,6 +238,22 @@ test("a list without end stops when its reader goes", async () => {
   });
 });
 
+test("a list that breaks off ends with 69 and says so", async () => {
+  const broken: ControlHandler = () => ({
+    status: 200,
+    contentType: "application/x-ndjson",
+    body: (async function* () {
+      yield `${JSON.stringify(MAPPING)}\n`;
+      throw new Error("out of order");
+    })(),
+  });
+  await withSystem({ gateway: { "GET /maps": broken } }, async (run) => {
+    const { status, stderr } = await ipref(["maps", "--run", run]);
+    assert.equal(status, 69);
+    assert.equal(stderr, `The answer from ${run}/gateway.control broke off\n`);
+  });
+});
+
 test("--watch looks again and again until Ctrl-C, then ends with 0", async () => {
   await withSystem(SYSTEM, async (run) => {
     const { status, stdout } = await ipref(["status", "--json", "--watch", "0.1", "--run", run], {
