@@ -61,6 +61,8 @@ export class DeskTap implements PacketTap {
   readonly #options: DeskTapOptions;
   readonly #nobody: IpAddress;
   #input: Input | undefined;
+  /** When the packet was taken: what it has become may already have been answered at the end. */
+  #takenMs: number | undefined;
   #outputs: Output[] = [];
   #reasons: number[] = [];
 
@@ -71,11 +73,13 @@ export class DeskTap implements PacketTap {
 
   fromLocal(packet: Uint8Array, wasHeld: boolean): void {
     this.end();
+    this.#takenMs = this.#options.nowMs();
     this.#input = { side: SIDE_LOCAL, packet, remote: this.#nobody, port: 0, wasHeld };
   }
 
   fromTunnel(packet: Uint8Array, remote: IpAddress, port: number, wasHeld: boolean): void {
     this.end();
+    this.#takenMs = this.#options.nowMs();
     this.#input = { side: SIDE_TUNNEL, packet, remote, port, wasHeld };
   }
 
@@ -99,7 +103,13 @@ export class DeskTap implements PacketTap {
     this.#input = undefined;
     this.#outputs = [];
     this.#reasons = [];
-    if (input !== undefined) return this.#tell(input, outputs, reasons);
+    if (input !== undefined) this.#tell(input, outputs, reasons);
+    else this.#tellAlone(outputs, reasons);
+    this.#takenMs = undefined;
+  }
+
+  /** What has no packet to belong to. */
+  #tellAlone(outputs: readonly Output[], reasons: readonly number[]): void {
     for (const output of outputs) this.#tellOutput(output, VERDICT_MADE);
     for (const reason of reasons) {
       this.#record({ side: SIDE_LOCAL, sides: SIDE_LOCAL, verdict: VERDICT_DROPPED, reason });
@@ -190,7 +200,7 @@ export class DeskTap implements PacketTap {
     const kept = this.#keptMax();
     const { native = NOTHING, tunnel = NOTHING } = rest;
     this.#options.take({
-      timeMs: this.#options.nowMs(),
+      timeMs: this.#takenMs ?? this.#options.nowMs(),
       direction,
       path: PATH_SLOW,
       nativeLength: 0,

@@ -154,3 +154,20 @@ test("packets are cut, but for their headers, and outputs are copied", () => {
   assert.deepEqual([record!.tunnel.length, record!.tunnelLength], [128, 1500]);
   assert.ok(record!.tunnel.every((octet) => octet === 7));
 });
+
+test("the time of all records is that at which the packet was taken", () => {
+  const times: number[] = [];
+  let nowMs = 10;
+  const tap = new DeskTap({
+    ...{ snaplen: 65_535, tunnelVersion: 4, nowMs: () => nowMs++ },
+    take: ({ timeMs }) => void times.push(timeMs),
+  });
+  tap.fromLocal(packet(1), false);
+  tap.sent(FAR, 1045, packet(2), "sent");
+  tap.sent(FAR, 1045, packet(3), "sent");
+  tap.fromTunnel(packet(4), FAR, 1045, false);
+  tap.end();
+  tap.dropped("icmp-fragment-expired");
+  tap.end();
+  assert.deepEqual(times, [10, 10, 11, 12]);
+});
