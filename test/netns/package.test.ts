@@ -162,8 +162,9 @@ describe("the Debian package", { skip, concurrency: 1, timeout: 400_000 }, () =>
     appendFileSync(join(root, "etc/ipref/ipref.toml"), 'new-addresses = "off"\n');
     const before = await machine.property("ipref", "MainPID");
     await must("systemctl", "reload", "ipref");
-    const journal = await machine.journal("ipref");
-    assert.match(journal, /Reload complete/);
+    await becomes("not reloaded", async () =>
+      (await machine.journal("ipref")).includes("Reload complete"),
+    );
     assert.equal(await machine.property("ipref", "MainPID"), before);
     assert.equal(await state("ipref"), "active");
   });
@@ -246,7 +247,9 @@ describe("the Debian package", { skip, concurrency: 1, timeout: 400_000 }, () =>
   it("leaves nothing but the user when it is purged", async () => {
     await must("rm", "/etc/ipref/Corefile", ...packages);
     await must("dpkg", "-P", "ipref");
-    const left = await must("find", "/", "-xdev", "-name", "*ipref*");
+    // Pages that somebody has read are man's.
+    const others = ["-path", "/var/cache/man", "-prune", "-o"];
+    const left = await must("find", "/", "-xdev", ...others, "-name", "*ipref*", "-print");
     assert.equal(left.stdout, "");
     await must("getent", "passwd", "ipref");
   });
