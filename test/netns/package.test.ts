@@ -18,7 +18,7 @@ import { makeDebianRoot, whyNoDebianRoot } from "../support/debian-root.js";
 import { answeredCount, hostsLines } from "../support/lab.js";
 
 /** What the test root has beside the essential packages. */
-const PACKAGES = ["systemd", "systemd-sysv", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
+const PACKAGES = ["systemd", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
 
 const why = await whyNoNamespaces(["ip", "ping", "dpkg-deb", "unshare", "nsenter", "tar"]);
 const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? false;
