@@ -15,6 +15,9 @@ export interface PageHead {
   readonly source: string;
 }
 
+/** mandoc(1), STYLE "input text line longer than 80 bytes". */
+const LINE_LENGTH_MAX = 78;
+
 /** A page that cannot be made; the message names the line. */
 export class MarkdownRefused extends Error {
   override readonly name = "MarkdownRefused";
@@ -91,17 +94,29 @@ function blockLines(block: Block, before: Block | undefined): string[] {
     case "part":
       return [`.SS ${quoted(block.text)}`];
     case "paragraph":
-      return [...(isFirst ? [] : [".PP"]), roffText(block.text)];
+      return [...(isFirst ? [] : [".PP"]), ...textLines(block.text)];
     case "item":
-      return [".IP \\(bu 2", roffText(block.text)];
+      return [".IP \\(bu 2", ...textLines(block.text)];
     case "term":
-      return [".TP", roffText(block.term), roffText(block.text)];
+      return [".TP", roffText(block.term), ...textLines(block.text)];
     case "code":
       return [
         ...(isFirst ? [] : [".sp"]),
         ...[".RS 4", ".nf", ...block.lines.map(verbatim), ".fi", ".RE"],
       ];
   }
+}
+
+/** Text in lines that editors and mandoc(1) like. */
+function textLines(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of roffText(text).split(" ")) {
+    const last = lines.at(-1);
+    const joined = `${last} ${word}`;
+    if (last === undefined || joined.length > LINE_LENGTH_MAX) lines.push(guarded(word));
+    else lines[lines.length - 1] = joined;
+  }
+  return lines;
 }
 
 /** Text with its fonts; `code` is bold, as commands are in manual pages. */
