@@ -64,6 +64,9 @@ function readArguments(argv: readonly string[]): { names: string[]; options: Ben
     else if (word === "--runs") {
       index += 1;
       flags.runs = Number(argv[index]);
+    } else if (word === "--help" || word === "-h") {
+      console.log(USAGE);
+      process.exit(0);
     } else if (NAMES.some((name) => name === word)) names.push(word);
     else fail(`Unknown argument "${word}"`);
   }

@@ -59,7 +59,7 @@ test("npm scripts and make targets of the README exist", () => {
   };
   const makefile = readSource("Makefile").text;
   for (const line of readmeCommands()) {
-    const script = /^npm run ([\w-]+)/.exec(line)?.[1];
+    const script = /^npm run ([\w:-]+)/.exec(line)?.[1];
     if (script !== undefined) assert.ok(script in scripts, line);
     const target = /^make ([a-z]\w*)\b(?!=)/.exec(line)?.[1];
     if (target !== undefined) assert.match(makefile, new RegExp(`^${target}:`, "m"), line);
