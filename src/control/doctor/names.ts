@@ -54,6 +54,8 @@ export interface MachineDnsFacts {
   /** The servers are the stub of systemd-resolved. */
   readonly usesResolved: boolean;
   readonly tunName: string;
+  /** Lets the own system read its configuration again. */
+  readonly reload: string;
 }
 
 /** Addresses of the stub of systemd-resolved, systemd-resolved.service(8). */
@@ -92,13 +94,14 @@ export function judgeMachineDns(facts: MachineDnsFacts): Finding {
   );
 }
 
-function judgeOwnServer(own: ServerProbe, { ownAddress, ownPort }: MachineDnsFacts): Finding {
+function judgeOwnServer(own: ServerProbe, facts: MachineDnsFacts): Finding {
+  const { ownAddress, ownPort, reload } = facts;
   const judge = judgeOf("machine-dns", `DNS server ${ownAddress} port ${ownPort}`);
   if (own.encoded === "absent") {
     return judge.skip(`its configuration has no ${ENCODED_NAME}; that of ipref up has`);
   }
   const evidence = `asked for ${ENCODED_NAME}: ${own.reason || own.encoded}`;
-  return judge.fail(evidence, "kill -HUP $(cat /run/ipref/up.pid)");
+  return judge.fail(evidence, reload);
 }
 
 /** Makes one server the first of resolv.conf. */

@@ -151,7 +151,7 @@ function replaceFixes(record: AaRecord, facts: AaFacts, reference: string): (Fix
 function removeFixes({ owner, text, label }: AaRecord, facts: AaFacts): (Fix | string)[] {
   const { update, zone, publish, source } = facts;
   if (source === LOCAL_SOURCE) return [`${publish} --remove ${shellWord(label)}`];
-  const quoted = text.replace(/["\\]/g, "\\$&");
+  const quoted = masterFileText(text);
   if (update === undefined) {
     const record = `${owner}. TXT "${quoted}"`;
     return [{ command: `${publish} --list`, note: `remove ${record} from the public zone, see` }];
@@ -165,6 +165,17 @@ function removeFixes({ owner, text, label }: AaRecord, facts: AaFacts): (Fix | s
   ];
   const words = lines.map(shellWord).join(" ");
   return [`printf '%s\\n' ${words} | nsupdate -v -k ${shellWord(update.keyFile)}`];
+}
+
+/**
+ * Text of octets as it stands between quotation marks of a master file (RFC 1035 5.1). Whoever wrote
+ * it must not be able to begin another line, which would be a command of its own for nsupdate(1).
+ */
+function masterFileText(text: string): string {
+  return text.replace(/["\\]|[^ -~]/g, (character) => {
+    const isMark = character === '"' || character === "\\";
+    return `\\${isMark ? character : String(character.charCodeAt(0)).padStart(3, "0")}`;
+  });
 }
 
 /** Source of records that `ipref publish` keeps. */

@@ -61,6 +61,7 @@ async function machineDns(context: DoctorContext): Promise<Finding[]> {
       switchSources: switchSourcesOf(readText("/etc/nsswitch.conf") ?? ""),
       usesResolved: isStub,
       tunName: await context.tunName(),
+      reload: context.reload ?? context.restart,
     }),
   ];
 }

@@ -3,6 +3,7 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { shellWord } from "../../control/doctor/finding.js";
 import { serviceOf } from "../../control/doctor/sockets-table.js";
 import { repositoryRoot } from "../demo/gateway-process.js";
 
@@ -132,5 +133,5 @@ export function processService(pid: number): string | undefined {
 export function iprefCommand(): string {
   const root = repositoryRoot();
   const launcher = join(root, "ipref");
-  return existsSync(launcher) ? launcher : "ipref";
+  return existsSync(launcher) ? shellWord(launcher) : "ipref";
 }

@@ -3,7 +3,6 @@
  * or to the drop reason. Nothing is sent.
  */
 
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { DROP_REASONS, type DropReason } from "../../base/drop-reason.js";
 import { toHex } from "../../base/hex.js";
@@ -24,13 +23,14 @@ import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_FOUND_PROBLEMS, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { askPart, complainUnavailable } from "./ask.js";
 import { dropLines, explainLines } from "./explain-text.js";
-import { FileRefused, isCaptureFile, packetOfFile } from "./packet-file.js";
+import { FileRefused, isCaptureFile, packetOfFile, readInput } from "./packet-file.js";
 import { findTarget, type Target, TargetUnknown } from "./target.js";
-import { printableJson } from "./text-table.js";
+import { printable, printableJson } from "./text-table.js";
 
 const WIDTH_DEFAULT = 100;
 const TUNNEL_PORT = 1045;
-const STANDARD_INPUT = 0;
+/** A file with a packet in hexadecimal, whatever stands between its octets. */
+const HEX_BYTES_MAX = 2 ** 20;
 const PROTOCOLS: Readonly<Record<string, number>> = {
   tcp: PROTOCOL_TCP,
   udp: PROTOCOL_UDP,
@@ -81,7 +81,7 @@ export async function run(args: readonly string[]): Promise<number> {
   } catch (error) {
     const isMistake = error instanceof BadOption || error instanceof TargetUnknown;
     if (!isMistake && !(error instanceof FileRefused)) return complainUnavailable(error);
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${printable(error.message)}\n`);
     return isMistake ? EXIT_USAGE : EXIT_NO_INPUT;
   }
 }
@@ -102,7 +102,7 @@ function explainReason(name: string, options: Options): number {
   if (!names.includes(name)) {
     const near = nearestWord(name, names);
     const hint = near === undefined ? "docs/DROP-REASONS.md lists them" : `did you mean ${near}?`;
-    process.stderr.write(`Unknown drop reason '${name}'; ${hint}\n`);
+    process.stderr.write(`${printable(`Unknown drop reason '${name}'; ${hint}`)}\n`);
     return EXIT_USAGE;
   }
   const drop = explainDrop(name as DropReason);
@@ -178,7 +178,7 @@ function numberOf(options: Options, name: string): number | undefined {
 // ---- raw packets ---------------------------------------------------------------------------
 
 function rawQuestion(options: Options): ExplainRaw {
-  const { packet, isFile } = readPacket(String(options.packet), numberOf(options, "number") ?? 1);
+  const { packet, isFile } = packetFrom(String(options.packet), numberOf(options, "number") ?? 1);
   const side = sideOf(options, packet, isFile);
   const given = originOf(options.from);
   if (side === "local" || !isFile) return { packet: toHex(packet), side, ...given };
@@ -188,20 +188,13 @@ function rawQuestion(options: Options): ExplainRaw {
 }
 
 /** The packet, and whether a capture file has it with its IP header. */
-function readPacket(text: string, number: number): { packet: Uint8Array; isFile: boolean } {
+function packetFrom(text: string, number: number): { packet: Uint8Array; isFile: boolean } {
   const hex = bytesOfHex(text);
   if (hex !== undefined) return { packet: hex, isFile: false };
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(text === "-" ? STANDARD_INPUT : text);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new FileRefused(
-      `Cannot read ${text}: ${code}; --packet wants hexadecimal, a capture file, or -`,
-    );
-  }
+  const bytes = readInput(text);
   if (isCaptureFile(bytes)) return { packet: packetOfFile(bytes, number), isFile: true };
-  const packet = bytesOfHex(new TextDecoder().decode(bytes));
+  const packet =
+    bytes.length > HEX_BYTES_MAX ? undefined : bytesOfHex(new TextDecoder().decode(bytes));
   if (packet !== undefined) return { packet, isFile: false };
   throw new FileRefused(`${text} is neither a capture file nor hexadecimal`);
 }

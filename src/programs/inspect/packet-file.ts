@@ -4,6 +4,14 @@
  * write for IP. The file is not trusted.
  */
 
+import { closeSync, openSync, readSync } from "node:fs";
+
+/** What is read of a file: packets far behind are found by tools that can select. */
+const INPUT_BYTES_MAX = 256 * 2 ** 20;
+const PIECE_BYTES = 2 ** 16;
+/** More than IP can carry: what is longer is no packet (RFC 791 3.1, and IPv6's header). */
+const PACKET_BYTES_MAX = 65_600;
+const STANDARD_INPUT = 0;
 const PCAP_MAGICS: ReadonlySet<number> = new Set([0xa1b2c3d4, 0xa1b23c4d]);
 const PCAPNG_MAGIC = 0x0a0d0d0a;
 const PCAPNG_BYTE_ORDER = 0x1a2b3c4d;
@@ -31,6 +39,38 @@ const ETHERTYPE_VLAN = 0x8100;
 /** A file that holds no such packet; the message is a sentence. */
 export class FileRefused extends Error {
   override readonly name = "FileRefused";
+}
+
+/** The octets of a file, or of standard input for `-`; throws FileRefused. */
+export function readInput(path: string, bytesMax = INPUT_BYTES_MAX): Uint8Array {
+  try {
+    const file = path === "-" ? STANDARD_INPUT : openSync(path, "r");
+    try {
+      return readPieces(file, path, bytesMax);
+    } finally {
+      if (file !== STANDARD_INPUT) closeSync(file);
+    }
+  } catch (error) {
+    if (error instanceof FileRefused) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new FileRefused(
+      `Cannot read ${path}: ${code}; --packet wants hexadecimal, a capture file, or -`,
+    );
+  }
+}
+
+function readPieces(file: number, path: string, bytesMax: number): Uint8Array {
+  const pieces: Buffer[] = [];
+  for (let bytes = 0; ; ) {
+    const piece = Buffer.alloc(PIECE_BYTES);
+    const length = readSync(file, piece);
+    if (length === 0) return Buffer.concat(pieces);
+    bytes += length;
+    if (bytes > bytesMax) {
+      throw new FileRefused(`${path} is longer than ${bytesMax} octets; cut it with editcap`);
+    }
+    pieces.push(Buffer.from(piece.subarray(0, length)));
+  }
 }
 
 /** True for the beginning of a capture file of either kind. */
@@ -127,7 +167,11 @@ function ipPacket({ link, bytes }: LinkedPacket): Uint8Array {
   const view = viewOf(bytes);
   const hasTag =
     link === LINK_ETHERNET && bytes.length >= 14 && view.getUint16(12) === ETHERTYPE_VLAN;
-  return bytes.slice(header + (hasTag ? VLAN_BYTES : 0));
+  const start = header + (hasTag ? VLAN_BYTES : 0);
+  if (bytes.length - start > PACKET_BYTES_MAX) {
+    throw new FileRefused("The packet of the file is longer than IP can carry");
+  }
+  return bytes.slice(start);
 }
 
 function viewOf(bytes: Uint8Array): DataView {

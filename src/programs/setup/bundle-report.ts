@@ -1,5 +1,6 @@
 /** What a bundle contains, for its reader and for its sender. Pure. */
 
+import { shellWord } from "../../control/doctor/finding.js";
 import type { AnonymisedCounts } from "./anonymise.js";
 
 /** One document. */
@@ -44,7 +45,7 @@ export function reportText(manifest: Manifest, file: string | undefined): string
       : [
           "",
           "Please look through it before you send it:",
-          `  tar -xzf ${file} && less ipref-bundle/*`,
+          `  tar -xzf ${shellWord(file)} && less ipref-bundle/*`,
         ];
   return [
     head,

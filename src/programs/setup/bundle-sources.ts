@@ -3,7 +3,7 @@
  * leaves only its reason behind. Nothing is changed on the machine.
  */
 
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { arch, cpus, release, type as systemType, totalmem, version } from "node:os";
 import { join } from "node:path";
 import { parseIp } from "../../base/ip.js";
@@ -13,12 +13,13 @@ import { runProgram } from "../doctor/tools.js";
 import { askPart, PART_NAMES, type PartName } from "../inspect/ask.js";
 import { pathsOf } from "../up-plan.js";
 import type { NamedText } from "./anonymise.js";
+import { readCollected } from "./collected-file.js";
 
 /** Mappings and remote gateways in a bundle: a summary, not the whole. */
 const ENTRIES_MAX = 500;
 const LOG_LINES_MAX = 2000;
 /** A little more than a document may have, so that the cut falls on whole lines. */
-const LOG_BYTES_MAX = 1_100_000;
+const FILE_BYTES_MAX = 1_100_000;
 /** The doctor asks DNS servers and peers, each with its own limit. */
 const DOCTOR_TIMEOUT_MS = 60_000;
 const PROGRAM_TIMEOUT_MS = 10_000;
@@ -84,7 +85,7 @@ export function bundleSources(order: BundleOrder): readonly BundleSource[] {
 }
 
 function versions(): string {
-  const package_ = JSON.parse(readFileSync(join(repositoryRoot(), "package.json"), "utf8")) as {
+  const package_ = JSON.parse(textOf(join(repositoryRoot(), "package.json"))) as {
     version: string;
   };
   const [first] = cpus();
@@ -104,14 +105,14 @@ function versions(): string {
 function configurationSources({ configuration, configFile }: BundleOrder): BundleSource[] {
   const { corefile, localZone } = pathsOf(configuration);
   return [
-    source("configuration.toml", configFile, () => readFileSync(configFile, "utf8")),
+    source("configuration.toml", configFile, () => textOf(configFile)),
     source("effective.json", "the configuration in force", () => JSON.stringify(configuration), {
       format: "json",
     }),
-    source("Corefile", corefile, () => readFileSync(corefile, "utf8")),
-    source("local-zone.txt", localZone, () => readFileSync(localZone, "utf8")),
-    source("resolv.conf", "/etc/resolv.conf", () => readFileSync("/etc/resolv.conf", "utf8")),
-    source("nsswitch.conf", "/etc/nsswitch.conf", () => readFileSync("/etc/nsswitch.conf", "utf8")),
+    source("Corefile", corefile, () => textOf(corefile)),
+    source("local-zone.txt", localZone, () => textOf(localZone)),
+    source("resolv.conf", "/etc/resolv.conf", () => textOf("/etc/resolv.conf")),
+    source("nsswitch.conf", "/etc/nsswitch.conf", () => textOf("/etc/nsswitch.conf")),
   ];
 }
 
@@ -164,22 +165,16 @@ function logSources({ logFiles }: BundleOrder): BundleSource[] {
       },
     ),
     ...logFiles.map((path, index) =>
-      source(`log-${index + 1}.txt`, path, () => endOf(path), { keeps: "tail" }),
+      source(`log-${index + 1}.txt`, path, () => readCollected(path, FILE_BYTES_MAX, "tail"), {
+        keeps: "tail",
+      }),
     ),
   ];
 }
 
-/** The end of a log file, which may be far longer than what a bundle takes. */
-function endOf(path: string): string {
-  const file = openSync(path, "r");
-  try {
-    const { size } = fstatSync(file);
-    const bytes = Buffer.alloc(Math.min(size, LOG_BYTES_MAX));
-    const length = readSync(file, bytes, 0, bytes.length, size - bytes.length);
-    return bytes.toString("utf8", 0, length);
-  } finally {
-    closeSync(file);
-  }
+/** The beginning of a text file; those that matter are far shorter. */
+function textOf(path: string): string {
+  return readCollected(path, FILE_BYTES_MAX, "head");
 }
 
 function machineSources(): BundleSource[] {
@@ -196,14 +191,9 @@ function machineSources(): BundleSource[] {
     source("nft.txt", "nft list ruleset, without comments", ruleset, { hasNames: false }),
     source("parameters.txt", "kernel parameters", parameters, { hasNames: false }),
     ...COUNTER_FILES.map((name) =>
-      source(
-        `proc-net-${name}.txt`,
-        `/proc/net/${name}`,
-        () => readFileSync(`/proc/net/${name}`, "utf8"),
-        {
-          hasNames: false,
-        },
-      ),
+      source(`proc-net-${name}.txt`, `/proc/net/${name}`, () => textOf(`/proc/net/${name}`), {
+        hasNames: false,
+      }),
     ),
   ];
 }
@@ -285,7 +275,7 @@ function namesIn(folder: string): readonly string[] {
 
 function orEmpty(path: string): string {
   try {
-    return path === "" ? "" : readFileSync(path, "utf8");
+    return path === "" ? "" : textOf(path);
   } catch {
     return "";
   }

@@ -3,7 +3,17 @@
  * and writes it. It asks only at a terminal, and only when two ways lead to the Internet.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { pathToFileURL } from "node:url";
@@ -35,6 +45,8 @@ import { addressOn, uplinksOf } from "./machine-view.js";
 /** The JSON Schema in a clone, and in an installation below lib/ipref. */
 const SCHEMA_PLACES = ["docs/ipref.schema.json", "../../share/ipref/ipref.schema.json"];
 const STANDARD_OUTPUT = "-";
+/** It holds no secrets: key files are only named. */
+const NEW_FILE_MODE = 0o644;
 
 interface InitFlags {
   readonly output: string;
@@ -179,11 +191,17 @@ function place(text: string, { output, isForced, isJson }: InitFlags): number | 
     }
   }
   mkdirSync(dirname(output), { recursive: true });
-  const mode = existsSync(output) ? statSync(output).mode & 0o777 : 0o644;
   const next = `${output}.${process.pid}.new`;
-  writeFileSync(next, text, { mode, flag: "wx" });
+  writeFileSync(next, text, { mode: NEW_FILE_MODE, flag: "wx" });
+  if (existsSync(output)) keepOwner(next, statSync(output));
   renameSync(next, output);
   return undefined;
+}
+
+/** The new file belongs to whom the old one did; an ordinary user can only keep the mode. */
+function keepOwner(path: string, { uid, gid, mode }: Stats): void {
+  if (process.geteuid?.() === 0) chownSync(path, uid, gid);
+  chmodSync(path, mode & 0o777);
 }
 
 /** The schema of this installation, for the editor. */

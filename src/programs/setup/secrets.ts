@@ -6,10 +6,11 @@
 /** What stands in the place of a secret. */
 export const REMOVED = "<removed>";
 
+// Repetitions have bounds: texts of others must not make them try for ever.
 const PATTERNS: readonly RegExp[] = [
-  /(?<keep>-----BEGIN [A-Z ]*(?:PRIVATE KEY|SECRET)[A-Z ]*-----)[\s\S]*?(?=-----END|$)/g,
+  /(?<keep>-----BEGIN [A-Z ]{0,40}(?:PRIVATE KEY|SECRET)[A-Z ]{0,40}-----)[\s\S]*?(?=-----END|$)/g,
   // A key file of tsig-keygen(8), a key of nsd, knot or unbound, an assignment, an HTTP header.
-  /(?<keep>\b(?:secret|password|passwd|passphrase|psk|preshared[-_]?key|private[-_]?key|api[-_]?key|token|authorization)"?\s*[:=]?\s*"?)(?:(?:bearer|basic)\s+)?(?<value>[A-Za-z0-9+/=_.~-]{6,})/gi,
+  /(?<keep>\b(?:secret|password|passwd|passphrase|psk|preshared[-_]?key|private[-_]?key|api[-_]?key|token|authorization)"?\s{0,20}[:=]?\s{0,20}"?)(?:(?:bearer|basic)\s{1,20})?(?<value>[A-Za-z0-9+/=_.~-]{6,})/gi,
   // Base64 with its padding: 12 octets and more.
   /(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{16,}={1,2}(?![A-Za-z0-9+/=])/g,
 ];

@@ -48,6 +48,7 @@ const MACHINE: MachineDnsFacts = {
   switchSources: ["files", "dns"],
   usesResolved: false,
   tunName: "ipref0",
+  reload: "kill -HUP 9",
 };
 
 test("judgeMachineDns() wants the own server first", () => {
@@ -88,7 +89,7 @@ test("judgeMachineDns() knows when it cannot know", () => {
   const silent = { ...knows("127.0.0.1"), encoded: "no answer", reason: "it is silent" } as const;
   assert.match(
     line(judgeMachineDns({ ...MACHINE, own: silent })),
-    /^FAIL .* it is silent \| kill -HUP/,
+    /^FAIL .* it is silent \| kill -HUP 9$/,
   );
   const withResolve = { ...MACHINE, switchSources: ["mymachines", "resolve", "files"] };
   assert.equal(judgeMachineDns(withResolve).verdict, "PASS");

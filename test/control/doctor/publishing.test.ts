@@ -115,3 +115,11 @@ test("judgeAaRecords() quotes what a hostile zone contains", () => {
   const [hostile] = judged([{ ...record("web", ""), text, problem: "invalid" }]);
   assert.ok(hostile!.includes(`TXT "AA it'\\''s \\"$(reboot)\\" \\\\ + x"'`), hostile);
 });
+
+test("a record whose text has line ends and marks is one command of the update", () => {
+  const text = 'AA 198.51.100.7 + 1\n"update add evil.h.example. 60 A 192.0.2.66\\\u00e9';
+  const [finding] = judged([{ ...record("lost", "1030"), text }]);
+  const written = 'AA 198.51.100.7 + 1\\010\\"update add evil.h.example. 60 A 192.0.2.66\\\\\\233';
+  assert.ok(finding!.includes(`'update delete lost.h.example. TXT "${written}"' send | `), finding);
+  assert.equal(finding!.includes("\n"), false);
+});

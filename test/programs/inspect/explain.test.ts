@@ -8,11 +8,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { toHex } from "../../../src/base/hex.js";
+import { fromHex, toHex } from "../../../src/base/hex.js";
 import { parseIp } from "../../../src/base/ip.js";
+import { seededRandom } from "../../../src/base/random.js";
 import { jsonReply } from "../../../src/control/inspection/api.js";
 import { nativePacketOf } from "../../../src/control/inspection/explain-packet.js";
 import { startControlServer } from "../../../src/platform/control-server.js";
+import {
+  FileRefused,
+  isCaptureFile,
+  packetOfFile,
+  readInput,
+} from "../../../src/programs/inspect/packet-file.js";
 import { ExplainWorld, flow } from "../../control/inspection/explain-world.js";
 import { ROOT } from "../../repository/source-files.js";
 
@@ -273,6 +280,58 @@ test("a capture file shows which side a packet is from, and its outer addresses"
   const third = await explain("--packet", file, "--number", "3");
   assert.equal(third.code, 66);
   assert.equal(third.stderr, "The file has 2 packets; number 3 was asked for\n");
+});
+
+test("capture files cut anywhere, and any octets behind a magic, end in a packet or a sentence", () => {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  const random = seededRandom(seed);
+  const whole = pcap([PACKET, PACKET]);
+  const judge = (bytes: Uint8Array, number: number): void => {
+    try {
+      assert.ok(isCaptureFile(bytes) && packetOfFile(bytes, number).length < 65_600);
+    } catch (error) {
+      const isSentence = error instanceof FileRefused || bytes.length < 4;
+      assert.ok(isSentence, `seed ${seed}: ${error} of ${toHex(bytes)}`);
+    }
+  };
+  for (let length = 0; length <= whole.length; length++) judge(whole.subarray(0, length), 2);
+  const magics = ["0a0d0d0a", "a1b2c3d4", "d4c3b2a1", "4d3cb2a1"].map((text) => fromHex(text)!);
+  for (let round = 0; round < 5000; round++) {
+    const bytes = Uint8Array.from({ length: 4 + (random.word() % 120) }, () =>
+      // Small numbers make lengths and block types that fit.
+      random.word() % 3 === 0 ? random.word() & 0xff : (random.word() % 8) * 4,
+    );
+    bytes.set(magics[round % magics.length]!);
+    judge(bytes, 1 + (round % 3));
+  }
+});
+
+test("a packet file is read up to a bound, and one packet up to what IP can carry", async () => {
+  const file = join(folder, "long");
+  writeFileSync(file, new Uint8Array(200_000));
+  assert.throws(() => readInput(file, 100_000), /longer than 100000 octets; cut it with editcap/);
+  assert.equal(readInput(file, 200_000).length, 200_000);
+  writeFileSync(file, pcap([new Uint8Array(70_000)]));
+  const long = await explain("--packet", file);
+  assert.deepEqual(
+    [long.code, long.stderr],
+    [66, "The packet of the file is longer than IP can carry\n"],
+  );
+  const digits = await ipref(
+    ["--side", "local", "--run", folder, "--packet", "-"],
+    "4".repeat(3e6),
+  );
+  assert.deepEqual(
+    [digits.code, digits.stderr],
+    [66, "- is neither a capture file nor hexadecimal\n"],
+  );
+});
+
+test("complaints show no control characters", async () => {
+  const { code, stderr } = await explain("--drop", "\u001b[2Jx");
+  assert.deepEqual([code, stderr.includes("\u001b")], [2, false]);
+  const named = await explain("10.1.0.5", "\u001b[2J + 1025");
+  assert.deepEqual([named.code, named.stderr.includes("\u001b")], [2, false]);
 });
 
 test("mistakes are told with what was expected, exit status 2", async () => {

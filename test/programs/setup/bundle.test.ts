@@ -2,13 +2,25 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, test } from "node:test";
+import { readConfiguration } from "../../../src/control/config/read.js";
 import { repositoryRoot } from "../../../src/programs/demo/gateway-process.js";
 import { manifestText, reportText } from "../../../src/programs/setup/bundle-report.js";
 import { tarArchive } from "../../../src/programs/setup/tar.js";
+import { pathsOf } from "../../../src/programs/up-plan.js";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "ipref-bundle-"));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
@@ -41,6 +53,14 @@ function bundle(...args: string[]): { status: number | null; stdout: string; std
   const program = join(repositoryRoot(), "dist/src/programs/ipref.js");
   const words = [program, "bundle", "--config", CONFIG, "--log", LOG, ...args];
   return spawnSync(process.execPath, words, { encoding: "utf8", timeout: 120_000, cwd: FOLDER });
+}
+
+/** Files of the folders of CONFIG. */
+function planPaths() {
+  const text = readFileSync(CONFIG, "utf8");
+  const read = readConfiguration({ file: CONFIG, text, flags: new Map() });
+  assert.ok(read.ok);
+  return pathsOf(read.configuration);
 }
 
 /** All files of an archive by name, unpacked by tar(1). */
@@ -176,6 +196,34 @@ test("a configuration with a mistake is bundled, and the mistake is told", () =>
   assert.equal(result.status, 0);
   assert.match(result.stderr, /broken\.toml:2:1: Cannot use port = 0/);
   assert.match(unpacked(archive).get("configuration.toml")!, /port = 0/);
+});
+
+test("a pipe and a link of another user in the system's folders are left out, with the reason", {
+  skip: process.geteuid?.() !== 0 && "needs root",
+}, () => {
+  const { corefile, localZone } = planPaths();
+  const folders = [corefile, localZone].map((path) => dirname(path));
+  for (const path of folders) mkdirSync(path, { recursive: true });
+  const secret = join(FOLDER, "secret");
+  writeFileSync(secret, "words for root alone", { mode: 0o600 });
+  symlinkSync(secret, corefile);
+  lchownSync(corefile, 65_534, 65_534);
+  assert.equal(spawnSync("mkfifo", [localZone]).status, 0);
+  try {
+    const { stdout } = bundle("--list", "--json");
+    const { missing } = JSON.parse(stdout) as { missing: { name: string; reason: string }[] };
+    const reasonFor = (name: string) => missing.find((each) => each.name === name)?.reason;
+    assert.equal(reasonFor("Corefile"), "it is a link that belongs to user 65534");
+    assert.equal(reasonFor("local-zone.txt"), "it is no regular file");
+  } finally {
+    for (const path of folders) rmSync(path, { recursive: true, force: true });
+  }
+});
+
+test("the command in the report quotes the file's name", () => {
+  const manifest = { entries: [], missing: [], counts: undefined, kept: "10.240.0.0/12" };
+  const text = reportText(manifest, "/tmp/a b;reboot.tar.gz");
+  assert.match(text, / {2}tar -xzf '\/tmp\/a b;reboot\.tar\.gz' && less /);
 });
 
 test("the manifest names no file of the machine, the report does", () => {
