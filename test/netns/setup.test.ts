@@ -4,7 +4,17 @@
 
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -204,8 +214,12 @@ describe("ipref init", { skip, concurrency: 1, timeout: 240_000 }, () => {
     assert.match(refused.stderr, /exists and differs; it stays as it is\. --force replaces it/);
     assert.match(refused.stdout, /^\+public = "198\.51\.100\.7"$/m);
     assert.equal(readFileSync(machine.config, "utf8"), first);
+    chownSync(machine.config, 65_534, 65_534);
+    chmodSync(machine.config, 0o660);
     assert.equal((await machine.ipref(...words, "--force")).code, 0);
     assert.match(readFileSync(machine.config, "utf8"), /^public = "198\.51\.100\.7"$/m);
+    const { uid, gid, mode } = statSync(machine.config);
+    assert.deepEqual([uid, gid, mode & 0o777], [65_534, 65_534, 0o660]);
   });
 
   it("prints to standard output, as text or as data, and writes nothing", async () => {

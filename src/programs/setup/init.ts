@@ -4,10 +4,12 @@
  */
 
 import {
-  chmodSync,
-  chownSync,
+  closeSync,
   existsSync,
+  fchmodSync,
+  fchownSync,
   mkdirSync,
+  openSync,
   readFileSync,
   renameSync,
   type Stats,
@@ -192,16 +194,21 @@ function place(text: string, { output, isForced, isJson }: InitFlags): number | 
   }
   mkdirSync(dirname(output), { recursive: true });
   const next = `${output}.${process.pid}.new`;
-  writeFileSync(next, text, { mode: NEW_FILE_MODE, flag: "wx" });
-  if (existsSync(output)) keepOwner(next, statSync(output));
+  const file = openSync(next, "wx", NEW_FILE_MODE);
+  try {
+    writeFileSync(file, text);
+    if (existsSync(output)) keepOwner(file, statSync(output));
+  } finally {
+    closeSync(file);
+  }
   renameSync(next, output);
   return undefined;
 }
 
 /** The new file belongs to whom the old one did; an ordinary user can only keep the mode. */
-function keepOwner(path: string, { uid, gid, mode }: Stats): void {
-  if (process.geteuid?.() === 0) chownSync(path, uid, gid);
-  chmodSync(path, mode & 0o777);
+function keepOwner(file: number, { uid, gid, mode }: Stats): void {
+  if (process.geteuid?.() === 0) fchownSync(file, uid, gid);
+  fchmodSync(file, mode & 0o777);
 }
 
 /** The schema of this installation, for the editor. */
