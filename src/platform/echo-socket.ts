@@ -25,27 +25,12 @@ import {
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from "../wire/packet-fields.js";
 import { monotonicMs } from "./clock.js";
 import * as libc from "./libc.js";
-import {
-  allocateMemory,
-  CMSGHDR_LENGTH,
-  CMSGHDR_LEVEL,
-  CMSGHDR_TYPE,
-  getSize,
-  MSGHDR_CONTROL,
-  MSGHDR_CONTROL_LENGTH,
-  MSGHDR_IOV,
-  MSGHDR_IOV_COUNT,
-  MSGHDR_LENGTH,
-  MSGHDR_NAME,
-  MSGHDR_NAME_LENGTH,
-  setAddress,
-  setIovec,
-} from "./memory.js";
+import { allocateMemory } from "./memory.js";
 import { EPOLLIN, type Reactor } from "./reactor.js";
+import { type ControlKind, ReceivedMessage } from "./received-message.js";
 import {
   AF_INET,
   AF_INET6,
-  decodeSockaddr,
   encodeSockaddrInto,
   SOCKADDR_IN6_LENGTH,
   sockaddrLength,
@@ -77,13 +62,13 @@ const PMTUDISC_WANT = 1;
 const MSG_DONTWAIT = 0x40;
 const DEFAULT_TTL = 64;
 
-// One message at a time: header, name, iovec, control data, packet.
-const NAME = 64;
-const IOVEC = 96;
-const CONTROL = 128;
-const CONTROL_BYTES = 128;
-const DATA = CONTROL + CONTROL_BYTES;
-const DATA_BYTES = 65_536;
+const TTL_KINDS: readonly ControlKind[] = [
+  [SOL_IP, IP_TTL],
+  [SOL_IPV6, IPV6_HOPLIMIT],
+];
+const TTL_BYTES = 4;
+/** The largest packet that IP carries. */
+const ROOM = { controlBytes: 128, dataBytes: 65_536 } as const;
 /** More than this waits for the next turn. */
 const MESSAGES_PER_TURN_MAX = 256;
 
@@ -169,7 +154,8 @@ interface EchoSocketParts {
 class OpenEchoSocket implements EchoSocket {
   readonly #reactor: Reactor;
   readonly #parts: EchoSocketParts;
-  readonly #memory = allocateMemory(DATA + DATA_BYTES);
+  /** Of what is received; requests are sent from the place of its data. */
+  readonly #message = new ReceivedMessage(ROOM);
   readonly #target = allocateMemory(SOCKADDR_IN6_LENGTH);
   #ttl = DEFAULT_TTL;
   #isClosed = false;
@@ -198,10 +184,11 @@ class OpenEchoSocket implements EchoSocket {
     assert(destination.version === version, "the destination is of the socket's version");
     if (ttl !== this.#ttl) this.#setTtl(ttl);
     const message = this.#request(sequence, data);
-    this.#memory.bytes.set(message, DATA);
+    const { memory, dataOffset } = this.#message;
+    memory.bytes.set(message, dataOffset);
     encodeSockaddrInto(this.#target.view, 0, destination, 0);
     const length = sockaddrLength(version);
-    const start = this.#memory.address + DATA;
+    const start = memory.address + dataOffset;
     for (;;) {
       const sent = libc.sendto(fd, start, message.length, 0, this.#target.address, length);
       if (sent >= 0) return undefined;
@@ -248,37 +235,24 @@ class OpenEchoSocket implements EchoSocket {
   #receive(): void {
     this.#tellErrors(readErrorQueue(this.#parts.fd));
     for (let count = 0; count < MESSAGES_PER_TURN_MAX && !this.#isClosed; count++) {
-      this.#prepare();
-      const length = libc.recvmsg(this.#parts.fd, this.#memory.address, MSG_DONTWAIT);
+      const length = this.#message.receive(this.#parts.fd, MSG_DONTWAIT);
       if (length < 0) return;
       const reply = this.#parse(length);
       if (reply !== undefined) this.#parts.events.onReply(reply);
     }
   }
 
-  #prepare(): void {
-    const { view, address, bytes } = this.#memory;
-    bytes.fill(0, 0, MSGHDR_LENGTH);
-    setAddress(view, MSGHDR_NAME, address + NAME);
-    view.setUint32(MSGHDR_NAME_LENGTH, SOCKADDR_IN6_LENGTH, true);
-    setAddress(view, MSGHDR_IOV, address + IOVEC);
-    view.setUint32(MSGHDR_IOV_COUNT, 1, true);
-    setAddress(view, MSGHDR_CONTROL, address + CONTROL);
-    view.setUint32(MSGHDR_CONTROL_LENGTH, CONTROL_BYTES, true);
-    setIovec(view, IOVEC, address + DATA, DATA_BYTES);
-  }
-
   /** A raw IPv4 socket gives the IP header as well (raw(7)). */
   #parse(length: number): EchoReply | undefined {
     const { isRaw, version, identifier } = this.#parts;
-    const { bytes, view } = this.#memory;
+    const { memory, dataOffset } = this.#message;
     const hasHeader = isRaw && version === 4;
-    const start = DATA + (hasHeader ? (bytes[DATA]! & 0x0f) * 4 : 0);
-    const message = bytes.subarray(start, DATA + length);
+    const headerBytes = hasHeader ? (memory.bytes[dataOffset]! & 0x0f) * 4 : 0;
+    const message = memory.bytes.subarray(dataOffset + headerBytes, dataOffset + length);
     if (message.length < ICMP_HEADER_LENGTH) return undefined;
     if (message[0] !== (version === 4 ? ICMP_ECHO_REPLY : ICMPV6_ECHO_REPLY)) return undefined;
     if (isRaw && readU16(message, ICMP_IDENTIFIER_OFFSET) !== identifier) return undefined;
-    const source = decodeSockaddr(view, NAME);
+    const source = this.#message.name();
     if (source === undefined) return undefined;
     return {
       sequence: readU16(message, ICMP_SEQUENCE_OFFSET),
@@ -290,19 +264,8 @@ class OpenEchoSocket implements EchoSocket {
   }
 
   #receivedTtl(): number | undefined {
-    const { view } = this.#memory;
-    const end = CONTROL + getSize(view, MSGHDR_CONTROL_LENGTH);
-    for (let offset = CONTROL; offset + CMSGHDR_LENGTH < end; ) {
-      const lengthBytes = getSize(view, offset);
-      const level = view.getInt32(offset + CMSGHDR_LEVEL, true);
-      const type = view.getInt32(offset + CMSGHDR_TYPE, true);
-      const isTtl =
-        (level === SOL_IP && type === IP_TTL) || (level === SOL_IPV6 && type === IPV6_HOPLIMIT);
-      if (isTtl) return view.getInt32(offset + CMSGHDR_LENGTH, true);
-      if (lengthBytes < CMSGHDR_LENGTH) return undefined;
-      offset += (lengthBytes + 7) & ~7;
-    }
-    return undefined;
+    const offset = this.#message.findControl(TTL_KINDS, TTL_BYTES);
+    return offset === undefined ? undefined : this.#message.memory.view.getInt32(offset, true);
   }
 
   /** Errors quote the request from its ICMP header on. */

@@ -9,23 +9,8 @@
 
 import type { IpAddress } from "../base/ip.js";
 import * as libc from "./libc.js";
-import {
-  allocateMemory,
-  CMSGHDR_LENGTH,
-  CMSGHDR_LEVEL,
-  CMSGHDR_TYPE,
-  getSize,
-  MSGHDR_CONTROL,
-  MSGHDR_CONTROL_LENGTH,
-  MSGHDR_IOV,
-  MSGHDR_IOV_COUNT,
-  MSGHDR_LENGTH,
-  MSGHDR_NAME,
-  MSGHDR_NAME_LENGTH,
-  setAddress,
-  setIovec,
-} from "./memory.js";
-import { decodeSockaddr, SOCKADDR_IN6_LENGTH } from "./sockaddr.js";
+import { type ControlKind, ReceivedMessage } from "./received-message.js";
+import { decodeSockaddr } from "./sockaddr.js";
 import { IP_RECVERR, IPV6_RECVERR, SOL_IP, SOL_IPV6 } from "./udp-socket.js";
 
 const MSG_DONTWAIT = 0x40;
@@ -39,13 +24,10 @@ const ERROR_INFO = 8;
 const ERROR_LENGTH = 16;
 const ORIGINS = ["none", "local", "icmp", "icmp6"] as const;
 
-// One message at a time: header, name, iovec, control, and the first bytes of the datagram.
-const NAME = 64;
-const IOVEC = 96;
-const CONTROL = 128;
-const CONTROL_BYTES = 256;
-const DATA = CONTROL + CONTROL_BYTES;
-const DATA_BYTES = 128;
+const ERROR_KINDS: readonly ControlKind[] = [
+  [SOL_IP, IP_RECVERR],
+  [SOL_IPV6, IPV6_RECVERR],
+];
 
 /** More errors than this are left for the next call, so that a flood cannot hold the thread. */
 const ENTRIES_MAX = 256;
@@ -69,14 +51,14 @@ export interface UdpError {
   readonly quoted: Uint8Array;
 }
 
-const memory = allocateMemory(DATA + DATA_BYTES);
+/** Of the datagram the first octets are enough. */
+const message = new ReceivedMessage({ controlBytes: 256, dataBytes: 128 });
 
 /** Takes the waiting errors off the queue. */
 export function readErrorQueue(fd: number): UdpError[] {
   const errors: UdpError[] = [];
   for (let count = 0; count < ENTRIES_MAX; count++) {
-    prepare();
-    const length = libc.recvmsg(fd, memory.address, MSG_ERRQUEUE | MSG_DONTWAIT);
+    const length = message.receive(fd, MSG_ERRQUEUE | MSG_DONTWAIT);
     if (length < 0) break;
     const error = parseEntry(length);
     if (error !== undefined) errors.push(error);
@@ -84,21 +66,10 @@ export function readErrorQueue(fd: number): UdpError[] {
   return errors;
 }
 
-function prepare(): void {
-  const { view, address } = memory;
-  memory.bytes.fill(0, 0, MSGHDR_LENGTH);
-  setAddress(view, MSGHDR_NAME, address + NAME);
-  view.setUint32(MSGHDR_NAME_LENGTH, SOCKADDR_IN6_LENGTH, true);
-  setAddress(view, MSGHDR_IOV, address + IOVEC);
-  view.setUint32(MSGHDR_IOV_COUNT, 1, true);
-  setAddress(view, MSGHDR_CONTROL, address + CONTROL);
-  view.setUint32(MSGHDR_CONTROL_LENGTH, CONTROL_BYTES, true);
-  setIovec(view, IOVEC, address + DATA, DATA_BYTES);
-}
-
 function parseEntry(quotedBytes: number): UdpError | undefined {
-  const target = decodeSockaddr(memory.view, NAME);
-  const offset = findExtendedError();
+  const { memory, dataOffset } = message;
+  const target = message.name();
+  const offset = message.findControl(ERROR_KINDS, ERROR_LENGTH);
   if (target === undefined || offset === undefined) return undefined;
   const code = libc.errnoName(memory.view.getUint32(offset, true));
   return {
@@ -111,7 +82,7 @@ function parseEntry(quotedBytes: number): UdpError | undefined {
     icmpCode: memory.view.getUint8(offset + ERROR_CODE),
     code,
     offender: decodeSockaddr(memory.view, offset + ERROR_LENGTH)?.address,
-    quoted: memory.bytes.slice(DATA, DATA + Math.min(quotedBytes, DATA_BYTES)),
+    quoted: memory.bytes.slice(dataOffset, dataOffset + quotedBytes),
   };
 }
 
@@ -122,22 +93,4 @@ function kindOf(code: string): UdpError["kind"] {
     return "unreachable";
   }
   return "other";
-}
-
-/** Offset of the sock_extended_err among the control messages. */
-function findExtendedError(): number | undefined {
-  const { view } = memory;
-  const end = CONTROL + getSize(view, MSGHDR_CONTROL_LENGTH);
-  let offset = CONTROL;
-  while (offset + CMSGHDR_LENGTH <= end) {
-    const lengthBytes = getSize(view, offset);
-    const level = view.getInt32(offset + CMSGHDR_LEVEL, true);
-    const type = view.getInt32(offset + CMSGHDR_TYPE, true);
-    const isError =
-      (level === SOL_IP && type === IP_RECVERR) || (level === SOL_IPV6 && type === IPV6_RECVERR);
-    if (isError && lengthBytes >= CMSGHDR_LENGTH + ERROR_LENGTH) return offset + CMSGHDR_LENGTH;
-    if (lengthBytes < CMSGHDR_LENGTH) return undefined;
-    offset += (lengthBytes + 7) & ~7;
-  }
-  return undefined;
 }

@@ -71,6 +71,8 @@ export class EchoProbes {
   probe({ destination, data, ttl, waitMs }: EchoRequest): Promise<EchoOutcome> {
     this.#sequence = this.#sequence === SEQUENCE_MAX ? 1 : this.#sequence + 1;
     const sequence = this.#sequence;
+    // After 65535 others nobody can tell a late answer to the old request from one to this.
+    this.#end(sequence, { kind: "silent" });
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#end(sequence, { kind: "silent" }), waitMs);
       this.#waiting.set(sequence, {
