@@ -3,14 +3,23 @@
  * it can move the cursor, end a line or turn the writing direction.
  */
 
-// C0, delete, C1; line and paragraph separators; marks and overrides of direction (UAX 9)
-const UNPRINTABLE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what they are
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+/** Controls, invisible formatting (which turns the writing direction), separators, lone halves. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 /** The text with such characters as `\u001b`. */
 export function printable(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+  return text.replace(UNPRINTABLE, escaped);
+}
+
+/** JSON text, itself valid, that cannot confuse a terminal either; its lines stay lines. */
+export function printableJson(json: string): string {
+  return json.replace(UNPRINTABLE, (character) =>
+    character === "\n" ? character : escaped(character),
+  );
+}
+
+/** Each UTF-16 unit, as JSON writes them. */
+function escaped(character: string): string {
+  const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }

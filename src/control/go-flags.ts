@@ -4,6 +4,8 @@
  * is no flag, or `--`, ends the flags, and what follows is ignored. The last of equal flags wins.
  */
 
+import { nearestWord } from "../base/nearest-word.js";
+
 /** How a flag takes its value. */
 export type FlagKind = "text" | "integer" | "boolean";
 
@@ -83,33 +85,4 @@ export function parseGoInteger(text: string): number | undefined {
   const size = Number(isOldOctal ? `0o${digits.slice(1)}` : digits);
   if (!Number.isSafeInteger(size)) return undefined;
   return match[1] === "-" ? -size : size;
-}
-
-/** The word with the smallest edit distance, when it is near enough to be a slip of the finger. */
-export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
-  const distanceMax = Math.max(1, Math.floor(word.length / 3));
-  let best: string | undefined;
-  let bestDistance = distanceMax + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(word, candidate);
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein distance, one row at a time. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -3,9 +3,9 @@
  * and starting come later (site.ts), so this is all that `-check` needs besides the zones.
  */
 
+import { nearestWord } from "../base/nearest-word.js";
 import { formatName, type Name } from "../wire/dns/name.js";
 import type { ImportSource } from "./corefile/import.js";
-import { nearestWord } from "./corefile/nearest.js";
 import { ProblemList, parseCorefile } from "./corefile/parser.js";
 import type { Directive, Problem, ServerBlock } from "./corefile/structure.js";
 import type { EnvironmentVariables } from "./corefile/tokens.js";

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nearestWord, parseGoBoolean, parseGoInteger } from "../../src/control/go-flags.js";
+import { nearestWord } from "../../src/base/nearest-word.js";
+import { parseGoBoolean, parseGoInteger } from "../../src/control/go-flags.js";
 
 test("parseGoInteger() reads what strconv.ParseInt with base 0 reads", () => {
   const good: [string, number][] = [

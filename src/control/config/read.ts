@@ -5,7 +5,7 @@
 
 import { parse, TomlError } from "smol-toml";
 import { isUnspecified, parseIp, parsePrefix, prefixContains } from "../../base/ip.js";
-import { nearestWord } from "../go-flags.js";
+import { nearestWord } from "../../base/nearest-word.js";
 import { nameOfSetting, SETTINGS, type Setting, type UpConfiguration } from "./settings.js";
 
 /** A place in a text; both count from 1. */

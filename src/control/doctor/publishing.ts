@@ -168,8 +168,8 @@ function removeFixes({ owner, text, label }: AaRecord, facts: AaFacts): (Fix | s
 }
 
 /**
- * Text of octets as it stands between quotation marks of a master file (RFC 1035 5.1). Whoever wrote
- * it must not be able to begin another line, which would be a command of its own for nsupdate(1).
+ * Text of octets as it stands between quotation marks of a master file (RFC 1035 5.1). Whoever
+ * wrote it must not be able to begin another line, a command of its own for nsupdate(1).
  */
 function masterFileText(text: string): string {
   return text.replace(/["\\]|[^ -~]/g, (character) => {

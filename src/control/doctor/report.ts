@@ -1,5 +1,6 @@
 /** The findings of `ipref doctor` as a table, as lines for a log, and as JSON. Pure. */
 
+import { printable } from "../../base/printable.js";
 import { type Finding, type Verdict, worst } from "./finding.js";
 
 /** Widths of the first columns. */
@@ -20,16 +21,9 @@ export interface TableOptions {
   readonly width: number;
 }
 
-/** Text of others on one line, without control characters for the terminal. */
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (character) => {
-    return `\\x${character.codePointAt(0)!.toString(16).padStart(2, "0")}`;
-  });
-}
-
-/** The same, and not too long. */
+/** Text of others on one line, and not too long. */
 export function harmless(text: string): string {
-  const plain = oneLine(text);
+  const plain = printable(text);
   const { length } = plain;
   return length > EVIDENCE_CHARACTERS_MAX ? `${plain.slice(0, EVIDENCE_CHARACTERS_MAX)}...` : plain;
 }
@@ -100,7 +94,7 @@ export function jsonOf(findings: readonly Finding[]): string {
 
 /** A command is never wrapped, so that it can be pasted. */
 function fixLine({ command, note }: Finding["fixes"][number]): string {
-  return `fix${note === undefined ? "" : ` (${harmless(note)})`}: ${oneLine(command)}`;
+  return `fix${note === undefined ? "" : ` (${harmless(note)})`}: ${printable(command)}`;
 }
 
 function summaryOf(findings: readonly Finding[]): string {

@@ -4,11 +4,11 @@
  */
 
 import { type IpAddress, type IpPrefix, parseIp, parsePrefix } from "../../base/ip.js";
+import { nearestWord } from "../../base/nearest-word.js";
 import type { Name } from "../../wire/dns/name.js";
 import type { Complaints } from "../plugin.js";
 import type { Endpoint } from "../query.js";
 import { parseZone } from "./keys.js";
-import { nearestWord } from "./nearest.js";
 import type { Directive, PropertyLine, Word } from "./structure.js";
 
 /** Milliseconds of each unit of a Go duration (spec/resolver.md 2.6). */

@@ -5,8 +5,8 @@
  */
 
 import { addressKey, formatIp, type IpAddress, parseIp, sameAddress } from "../../base/ip.js";
+import { nearestWord } from "../../base/nearest-word.js";
 import type { Chain } from "../chain.js";
-import { nearestWord } from "../corefile/nearest.js";
 import type { Word } from "../corefile/structure.js";
 import type { Complaints } from "../plugin.js";
 import type { BindLine } from "../plugins/bind/setup.js";

@@ -6,11 +6,11 @@
  * A bad entry is reported and passed over, so that one run tells of every mistake.
  */
 
+import { nearestWord } from "../../base/nearest-word.js";
 import { type Name, parseName } from "../../wire/dns/name.js";
 import { TYPE_SOA, typeNumber } from "../../wire/dns/numbers.js";
 import { type ResourceRecord, recordOf } from "../../wire/dns/record.js";
 import { resolveBeside } from "../corefile/import.js";
-import { nearestWord } from "../corefile/nearest.js";
 import type { Position } from "../corefile/structure.js";
 import type { Complaints } from "../plugin.js";
 import { timeSeconds } from "./field-text.js";

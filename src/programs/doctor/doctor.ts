@@ -5,13 +5,13 @@
 
 import type { Command } from "commander";
 import { parseIp } from "../../base/ip.js";
+import { nearestWord } from "../../base/nearest-word.js";
+import { printableJson } from "../../base/printable.js";
 import { worst } from "../../control/doctor/finding.js";
 import { jsonOf, tableOf } from "../../control/doctor/report.js";
-import { nearestWord } from "../../control/go-flags.js";
 import { newCommand, parseArguments, RUN_FOLDER } from "../command-line.js";
 import { EXIT_FOUND_PROBLEMS, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { lineWriter } from "../inspect/output.js";
-import { printableJson } from "../inspect/text-table.js";
 import { CONFIGURATION_FILE, loadConfiguration } from "../up.js";
 import { ConfigurationRefused, REFUSED_STATUS } from "../up-system.js";
 import { type Check, runChecks } from "./check.js";

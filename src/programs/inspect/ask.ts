@@ -1,6 +1,7 @@
 /** Asks the parts of a running system over the control sockets in its run folder. */
 
 import { join } from "node:path";
+import { printable } from "../../base/printable.js";
 import type { Refusal } from "../../control/inspection/api.js";
 import {
   type ControlAnswer,
@@ -14,7 +15,6 @@ import {
   EXIT_UNAVAILABLE,
   EXIT_USAGE,
 } from "../exit-status.js";
-import { printable } from "./text-table.js";
 
 /** A line of an answer; the longest have the names of a host. */
 const LINE_CHARACTERS_MAX = 2 ** 20;

@@ -7,6 +7,8 @@ import type { Command } from "commander";
 import { DROP_REASONS, type DropReason } from "../../base/drop-reason.js";
 import { toHex } from "../../base/hex.js";
 import { formatIp } from "../../base/ip.js";
+import { nearestWord } from "../../base/nearest-word.js";
+import { printable, printableJson } from "../../base/printable.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import type {
   ExplainQuestion,
@@ -15,7 +17,6 @@ import type {
   WhoReport,
 } from "../../control/inspection/explain-report.js";
 import { explainDrop } from "../../control/inspection/explain-steps.js";
-import { nearestWord } from "../../dns/corefile/nearest.js";
 import { parseIpv4 } from "../../wire/ipv4.js";
 import { parseIpv6 } from "../../wire/ipv6.js";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/packet-fields.js";
@@ -25,7 +26,6 @@ import { askPart, complainUnavailable } from "./ask.js";
 import { dropLines, explainLines } from "./explain-text.js";
 import { FileRefused, isCaptureFile, packetOfFile, readInput } from "./packet-file.js";
 import { findTarget, type Target, TargetUnknown } from "./target.js";
-import { printable, printableJson } from "./text-table.js";
 
 const WIDTH_DEFAULT = 100;
 const TUNNEL_PORT = 1045;

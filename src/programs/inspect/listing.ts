@@ -3,11 +3,12 @@
  * their widths from its first rows, so that a million rows need no memory.
  */
 
+import { printableJson } from "../../base/printable.js";
 import type { ControlCall } from "../../platform/control-client.js";
 import { EXIT_OK } from "../exit-status.js";
 import { answerLines, askPart, complainUnavailable } from "./ask.js";
 import { lineWriter } from "./output.js";
-import { type Column, columnWidths, printableJson, rowLine } from "./text-table.js";
+import { type Column, columnWidths, rowLine } from "./text-table.js";
 
 const ROWS_FOR_WIDTHS = 500;
 /** Text that is written at once. */

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import { formatIp } from "../../base/ip.js";
+import { printable, printableJson } from "../../base/printable.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import { monotonicMs } from "../../platform/clock.js";
 import { Reactor } from "../../platform/reactor.js";
@@ -18,7 +19,6 @@ import { BadNumber, numberOption } from "./number-option.js";
 import { type Ending, type LineWriter, lineWriter, untilSignal } from "./output.js";
 import { headText, outcomeLine, PingStatistics, timeText } from "./ping-text.js";
 import { TargetUnknown } from "./target.js";
-import { printable, printableJson } from "./text-table.js";
 import { type Destination, Way } from "./way.js";
 
 /** As ping(8) sends them. */

@@ -1,6 +1,7 @@
 /** The status of a system as text for people. Pure: a report in, lines out. */
 
 import { dropAdvice } from "../../base/drop-advice.js";
+import { printable } from "../../base/printable.js";
 import type { AgentPartStatus, ResolverStatus } from "../../control/inspection/part-status.js";
 import type { PeerEntry } from "../../control/inspection/peers.js";
 import type {
@@ -12,7 +13,7 @@ import type {
 import { MAPPING_STATES } from "../../mapper/mapping-query.js";
 import { PART_NAMES, type PartAnswer, type PartName } from "./ask.js";
 import { partProblems, type SystemParts, type SystemReport } from "./status-report.js";
-import { printable, tableLines, wrapWords } from "./text-table.js";
+import { tableLines, wrapWords } from "./text-table.js";
 import {
   agoText,
   bitRateText,

@@ -4,13 +4,13 @@
  */
 
 import type { Command } from "commander";
+import { printable, printableJson } from "../../base/printable.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_NO_PERMISSION, EXIT_NOT_RUNNING, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { PART_NAMES } from "./ask.js";
 import { lineWriter, untilSignal } from "./output.js";
 import { collectReport, reportJson, reportStatus, type SystemReport } from "./status-report.js";
 import { statusText } from "./status-text.js";
-import { printable, printableJson } from "./text-table.js";
 
 const WATCH_DEFAULT_SECONDS = 2;
 const WATCH_MAX_SECONDS = 3600;

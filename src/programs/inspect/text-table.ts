@@ -1,32 +1,15 @@
 /**
- * Text tables for people, and the guard that everything passes on its way to a terminal: names and
- * owners come from DNS and from other machines, and none of them may move the cursor.
+ * Text tables for people. Cells pass the guard of base/printable.ts: names and owners come from DNS
+ * and from other machines.
  */
 
-/** Controls, invisible formatting (which turns the writing direction), separators, lone halves. */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+import { printable } from "../../base/printable.js";
+
 /** Characters that take two columns of a terminal (Unicode UAX #11, wide and fullwidth). */
 const WIDE =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 const COMBINING = /\p{M}/u;
 const GAP = "  ";
-
-/** The text with `\x..` or `\u{..}` in place of what could confuse a terminal. */
-export function printable(text: string): string {
-  return text.replace(UNSAFE, (character) => {
-    const code = character.codePointAt(0)!.toString(16);
-    return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u{${code}}`;
-  });
-}
-
-/** JSON text, itself valid, that cannot confuse a terminal either. */
-export function printableJson(json: string): string {
-  return json.replace(UNSAFE, (character) => {
-    if (character === "\n") return character;
-    const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
-    return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
-  });
-}
 
 /** Columns that a printable text takes. */
 export function textWidth(text: string): number {

@@ -1,7 +1,8 @@
 /** One frame of `ipref top`: lines that fit a terminal of any size. Pure. */
 
+import { printable } from "../../base/printable.js";
 import type { FlowEntry } from "../../control/inspection/flows.js";
-import { type Column, cutText, printable, tableLines } from "./text-table.js";
+import { type Column, cutText, tableLines } from "./text-table.js";
 import { type DirectionRates, type PeerRates, type TopSample, topRates } from "./top-sample.js";
 import { agoText, bitRateText, counted, countText, rateText, spanText } from "./units.js";
 

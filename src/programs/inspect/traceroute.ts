@@ -9,6 +9,7 @@
 
 import type { Command } from "commander";
 import { formatIp, parseIp, sameAddress } from "../../base/ip.js";
+import { printable, printableJson } from "../../base/printable.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import type { WhoReport } from "../../control/inspection/explain-report.js";
 import { type Hop, type HopProbes, probeHops } from "../../platform/hop-probes.js";
@@ -21,7 +22,6 @@ import { numberOption } from "./number-option.js";
 import { lineWriter } from "./output.js";
 import { complain } from "./ping.js";
 import { headText, timeText } from "./ping-text.js";
-import { printable, printableJson } from "./text-table.js";
 import { type Destination, Way } from "./way.js";
 
 const HOPS_MAX = 255;

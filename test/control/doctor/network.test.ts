@@ -193,7 +193,7 @@ test("the report keeps text of others from the terminal and never wraps a fix", 
   const table = tableOf([finding], { hasColours: false, width: 80 });
   assert.doesNotMatch(table.replaceAll("\n", ""), /[\p{Cc}\p{Cf}]/u);
   assert.ok(table.includes(`fix: ${command}\n`), "the command stays on its line");
-  assert.ok(table.includes("fix (else\\x0d): second\\x07"));
+  assert.ok(table.includes("fix (else\\u000d): second\\u0007"));
   assert.match(table, /0 passed, 0 warnings, 1 failed, 0 left out; fixes are for a root shell\n$/);
   assert.ok(
     tableOf([finding], { hasColours: true, width: 80 }).includes("\u001b[31mFAIL\u001b[0m"),

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatIp, parsePrefix } from "../../../src/base/ip.js";
+import { nearestWord } from "../../../src/base/nearest-word.js";
 import { reverseZones } from "../../../src/dns/corefile/keys.js";
-import { nearestWord } from "../../../src/dns/corefile/nearest.js";
 import { parseDurationMs, parseEndpoint } from "../../../src/dns/corefile/words.js";
 import { complaintsOf, configure } from "../world.js";
 

@@ -51,7 +51,7 @@ test("control characters of names and owners do not reach the terminal", () => {
     lines.every((line) => !/\p{Cc}/u.test(line)),
     JSON.stringify(lines),
   );
-  assert.equal(lines[0], "ok  name         published by \\x1b[2J\\x07 zone");
+  assert.equal(lines[0], "ok  name         published by \\u001b[2J\\u0007 zone");
 });
 
 test("each end of a request has a line", () => {

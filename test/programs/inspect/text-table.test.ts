@@ -3,10 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { printable, printableJson } from "../../../src/base/printable.js";
 import {
   cutText,
-  printable,
-  printableJson,
   tableLines,
   textWidth,
   wrapWords,
@@ -60,7 +59,7 @@ test("whatever a name contains, what is shown moves no cursor and turns no direc
   };
   fc.assert(fc.property(hostile, check), { verbose: 1 });
   check("\u001b]0;title\u0007");
-  assert.equal(printable("\u001b[2J\u202e"), "\\x1b[2J\\u{202e}");
+  assert.equal(printable("\u001b[2J\u202e"), "\\u001b[2J\\u202e");
 });
 
 test("JSON stays the same value and holds nothing that a terminal obeys", () => {

@@ -1,7 +1,7 @@
-/** Suggests a known word for a mistyped one, for complaints about configuration. */
+/** Suggests a known word for a mistyped one, for complaints about configuration and arguments. */
 
 /** Edits between two words: insert, delete, change, swap of neighbours. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
   for (let row = 1; row <= a.length; row++) {
     const current = [row];
