@@ -13,7 +13,7 @@ import {
   staticEncodedAddress,
 } from "../../src/programs/demo/network.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
-import { DebianMachine } from "../support/debian-machine.js";
+import { DebianMachine, whyNoMachine } from "../support/debian-machine.js";
 import { makeDebianRoot, whyNoDebianRoot } from "../support/debian-root.js";
 import { answeredCount, hostsLines } from "../support/lab.js";
 
@@ -21,7 +21,7 @@ import { answeredCount, hostsLines } from "../support/lab.js";
 const PACKAGES = ["systemd", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
 
 const why = await whyNoNamespaces(["ip", "ping", "dpkg-deb", "unshare", "nsenter", "tar"]);
-const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? false;
+const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? whyNoMachine() ?? false;
 const PACKAGE_SCRIPT = join(repositoryRoot(), "scripts", "package-deb.js");
 const VERSIONS = ["0.1.0", "0.1.1~test"] as const;
 const UNITS = ["ipref", "ipref-gateway", "ipref-resolver", "ipref-dns-agent"];

@@ -67,6 +67,22 @@ exec env -i container=ipref-test PATH=/usr/bin:/usr/sbin /lib/systemd/systemd --
 ' "$root"
 `;
 
+/** Why nothing can boot here; undefined when it can. */
+export function whyNoMachine(): string | undefined {
+  const trees = controlGroupTrees();
+  if (trees.length === 0) return "this machine has no control groups";
+  try {
+    for (const tree of trees) {
+      const path = join(tree, `ipref-probe-${process.pid}`);
+      mkdirSync(path);
+      rmdirSync(path);
+    }
+    return undefined;
+  } catch (error) {
+    return `control groups cannot be made here: ${(error as NodeJS.ErrnoException).code}`;
+  }
+}
+
 /** A machine that has booted. */
 export class DebianMachine {
   readonly root: string;
