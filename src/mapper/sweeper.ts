@@ -42,15 +42,9 @@ export class Sweeper {
 
   /** Frees the value of the record that expired longest ago, in `context` unless that is 0. */
   reclaim(kind: number, context: number, now: number): boolean {
-    const { records } = this.#core.parts;
-    if (now - this.#searchedSeconds >= SEARCH_INTERVAL_SECONDS) this.#search(now);
-    const place = this.#candidates.findIndex(
-      (number) =>
-        records.isResting(number, now) &&
-        records.kind(number) === kind &&
-        records.batches[number] === 0 &&
-        (context === 0 || records.contexts[number] === context),
-    );
+    if (this.#isSearchDue(now)) this.#search(now);
+    const fits = this.#reclaimable(kind, context, now);
+    const place = this.#candidates.findIndex(fits);
     if (place < 0) return false;
     const [number] = this.#candidates.splice(place, 1);
     this.#core.forget(number!);
@@ -60,13 +54,27 @@ export class Sweeper {
 
   /** True when there is a value that `reclaim` could free; changes nothing. */
   mayReclaim(kind: number, context: number, now: number): boolean {
-    const { records } = this.#core.parts;
-    for (let number = 1; number <= records.table.highest; number++) {
-      if (!records.isResting(number, now) || records.kind(number) !== kind) continue;
-      if (records.batches[number] !== 0) continue;
-      if (context === 0 || records.contexts[number] === context) return true;
+    const fits = this.#reclaimable(kind, context, now);
+    if (!this.#isSearchDue(now)) return this.#candidates.some(fits);
+    const { highest } = this.#core.parts.records.table;
+    for (let number = 1; number <= highest; number++) {
+      if (fits(number)) return true;
     }
     return false;
+  }
+
+  #isSearchDue(now: number): boolean {
+    return now - this.#searchedSeconds >= SEARCH_INTERVAL_SECONDS;
+  }
+
+  /** Tells of each record whether its value could be used again. */
+  #reclaimable(kind: number, context: number, now: number): (number: number) => boolean {
+    const { records } = this.#core.parts;
+    return (number) =>
+      records.isResting(number, now) &&
+      records.kind(number) === kind &&
+      records.batches[number] === 0 &&
+      (context === 0 || records.contexts[number] === context);
   }
 
   #visit(number: number, now: number): void {
