@@ -1,6 +1,6 @@
 /** Arguments of the commands of `ipref`: parsed by commander, refused with exit status 2. */
 
-import { Command, CommanderError } from "commander";
+import { type Argument, Command, CommanderError, type Option } from "commander";
 import { EXIT_OK, EXIT_USAGE } from "./exit-status.js";
 
 /** Where the sockets of a running system are when --run names no other folder. */
@@ -19,9 +19,19 @@ export function newCommand(name: string, description: string): Command {
   return new Command(`ipref ${name}`)
     .description(description)
     .helpOption("-h, --help", "print this text")
+    .configureHelp({ optionDescription: describeWithFacts, argumentDescription: describeWithFacts })
     .allowExcessArguments(false)
     .showSuggestionAfterError(true)
     .exitOverride();
+}
+
+/** Choices and default behind a description, as people write them: without quotation marks. */
+function describeWithFacts(described: Option | Argument): string {
+  const { description, argChoices, defaultValue, defaultValueDescription } = described;
+  const facts = argChoices === undefined ? [] : [`one of ${argChoices.join(", ")}`];
+  const preset = defaultValueDescription ?? defaultValue;
+  if (typeof preset === "string" && preset !== "") facts.push(`default: ${preset}`);
+  return facts.length === 0 ? description : `${description} (${facts.join("; ")})`;
 }
 
 /** Adds the option of all commands that ask the running system. */

@@ -13,6 +13,7 @@ import type { GatewayStatus } from "../../src/control/inspection/status.js";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import { type CommandResult, Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
+import { addLanMachine } from "../support/lan-machine.js";
 
 const why = await whyNoNamespaces(["ip", "dig"]);
 const skip = why === undefined ? false : why.reason;
@@ -49,13 +50,7 @@ describe("ipref status of ipref up", { skip, concurrency: 1, timeout: 120_000 },
   };
 
   before(async () => {
-    machine = await namespaces.add("machine");
-    await namespaces.ip(machine, [
-      "link add name lan type veth peer name other",
-      "link set other up",
-      "link set lan up",
-      "addr add 10.1.0.2/24 dev lan",
-    ]);
+    machine = await addLanMachine(namespaces);
     folder = namespaces.subdirectory("up");
     const folders = ["--data", join(folder, "data"), "--run", join(folder, "run")];
     const words = [IPREF, "up", ...folders, "--upstream", "192.0.2.53"];

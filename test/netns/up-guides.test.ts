@@ -11,6 +11,7 @@ import { after, before, describe, it } from "node:test";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import { Namespaces } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
+import { addLanMachine } from "../support/lan-machine.js";
 
 const why = await whyNoNamespaces(["ip", "dig", "tsig-keygen"]);
 const skip = why === undefined ? false : why.reason;
@@ -53,13 +54,7 @@ describe("guides", { skip, concurrency: 1, timeout: 240_000 }, () => {
   let folder: string;
 
   before(async () => {
-    machine = await namespaces.add("machine");
-    await namespaces.ip(machine, [
-      "link add name lan type veth peer name other",
-      "link set other up",
-      "link set lan up",
-      "addr add 10.1.0.2/24 dev lan",
-    ]);
+    machine = await addLanMachine(namespaces);
     folder = namespaces.subdirectory("guides");
     mkdirSync(join(folder, "tools"));
     writeFileSync(join(folder, "tools", "sudo"), '#!/bin/sh\nexec "$@"\n');

@@ -21,6 +21,7 @@ import {
   waitFor,
 } from "../../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../../src/programs/demo/requirements.js";
+import { addLanMachine } from "../support/lan-machine.js";
 
 const why = await whyNoNamespaces(["ip", "dig", "knotd"]);
 const skip = why === undefined ? false : why.reason;
@@ -43,13 +44,7 @@ describe("ipref up on one machine", { skip, concurrency: 1, timeout: 240_000 }, 
   const readySeconds: number[] = [];
 
   before(async () => {
-    machine = await namespaces.add("machine");
-    await namespaces.ip(machine, [
-      "link add name lan type veth peer name other",
-      "link set other up",
-      "link set lan up",
-      "addr add 10.1.0.2/24 dev lan",
-    ]);
+    machine = await addLanMachine(namespaces);
     folder = namespaces.subdirectory("up");
   });
   after(() => namespaces.destroy());

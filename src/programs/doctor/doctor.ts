@@ -29,7 +29,8 @@ export function define(): Command {
     .option("--quick", "only what takes milliseconds and asks nobody")
     .option("--only <check...>", "only these checks, by name")
     .option("--peer <address...>", "ask these remote gateways, besides those known")
-    .option("--list", "list the checks");
+    .option("--list", "list the checks")
+    .addHelpText("after", "\nExit status: 0 nothing failed, 3 something did.");
 }
 
 /** Runs the command; resolves to the exit status. */

@@ -6,12 +6,8 @@
 
 import type { IpAddress, IpVersion } from "../../base/ip.js";
 import { formatIp } from "../../base/ip.js";
-import { MapperClient } from "../../dns/mapper-client.js";
-import { monotonicMs, wallClockMs } from "../../platform/clock.js";
-import { mapperTransport } from "../../platform/mapper-connection.js";
-import { systemRandom } from "../../platform/random.js";
 import { Reactor } from "../../platform/reactor.js";
-import { systemTimers } from "../agent-world.js";
+import { mapperQuestions } from "../mapper-question.js";
 import { runProgram } from "./tools.js";
 
 const GATEWAY_REFERENCE = 1n;
@@ -21,9 +17,6 @@ const PING_TIMEOUT_MS = 4000;
 /** IP and ICMP headers in front of the data. */
 const HEADERS = { 4: 28, 6: 48 } as const;
 
-const quietMetrics = { count: () => {}, observe: () => {}, gauge: () => {} };
-const quietLog = { write: () => {}, isDebug: false };
-
 /** Encoded addresses of remote gateways' own references, or why there is none. */
 export async function encodedGateways(
   mapperSocket: string,
@@ -31,16 +24,7 @@ export async function encodedGateways(
   version: IpVersion,
 ): Promise<(IpAddress | string)[]> {
   const reactor = new Reactor();
-  const client = new MapperClient({
-    path: mapperSocket,
-    transport: mapperTransport(reactor, mapperSocket),
-    clock: { monotonicMs, unixMs: wallClockMs },
-    timers: systemTimers,
-    random: systemRandom(),
-    log: quietLog,
-    metrics: quietMetrics,
-  });
-  client.start();
+  const client = mapperQuestions(reactor, mapperSocket);
   try {
     return await Promise.all(
       gateways.map(async (gateway) => {

@@ -24,6 +24,7 @@ import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_FOUND_PROBLEMS, EXIT_NO_INPUT, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { askPart, complainUnavailable } from "./ask.js";
 import { dropLines, explainLines } from "./explain-text.js";
+import { BadNumber, numberOption } from "./number-option.js";
 import { FileRefused, isCaptureFile, packetOfFile, readInput } from "./packet-file.js";
 import { findTarget, type Target, TargetUnknown } from "./target.js";
 
@@ -62,8 +63,8 @@ export function define(): Command {
     .option("--json", "the explanation as JSON")
     .addHelpText(
       "after",
-      "\nExit status: 0 the packet arrives, 3 it is dropped, 2 bad command line, 4 nothing runs, " +
-        "77 not allowed.",
+      "\nExit status: 0 the packet arrives, 3 it is dropped, 2 bad command line,\n" +
+        "4 the system does not run, 77 not allowed to ask.",
     );
   return addRunOption(command);
 }
@@ -79,7 +80,8 @@ export async function run(args: readonly string[]): Promise<number> {
     const answer = await askPart(String(options.run), "gateway", call);
     return show((await answer.json()) as ExplainReport, notes, options);
   } catch (error) {
-    const isMistake = error instanceof BadOption || error instanceof TargetUnknown;
+    const isMistake =
+      error instanceof BadOption || error instanceof BadNumber || error instanceof TargetUnknown;
     if (!isMistake && !(error instanceof FileRefused)) return complainUnavailable(error);
     process.stderr.write(`${printable(error.message)}\n`);
     return isMistake ? EXIT_USAGE : EXIT_NO_INPUT;
@@ -132,7 +134,7 @@ async function questionOf(options: Options, words: readonly string[]): Promise<A
     destination: textOf(to),
     protocol: protocolOf(String(options.proto)),
     port: numberOf(options, "port") ?? 0,
-    sourcePort: numberOf(options, "sourcePort") ?? undefined,
+    sourcePort: numberOf(options, "sourcePort"),
     size: numberOf(options, "size"),
     df: options.df === true,
     syn: options.syn === true,
@@ -166,13 +168,7 @@ function protocolOf(text: string): number {
 }
 
 function numberOf(options: Options, name: string): number | undefined {
-  const text = options[name];
-  if (text === undefined) return undefined;
-  if (typeof text === "string" && /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535) {
-    return Number(text);
-  }
-  const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new BadOption(`Cannot use --${flag} ${String(text)}: expected a number from 0 to 65535`);
+  return numberOption(options, name, { min: 0, max: 65_535, isWhole: true });
 }
 
 // ---- raw packets ---------------------------------------------------------------------------

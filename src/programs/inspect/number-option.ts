@@ -1,5 +1,8 @@
 /** Numbers among the options of a command. */
 
+import { printable } from "../../base/printable.js";
+import { EXIT_USAGE } from "../exit-status.js";
+
 /** An option whose value is no number of its range; the message is a sentence. */
 export class BadNumber extends Error {
   override readonly name = "BadNumber";
@@ -28,4 +31,11 @@ export function numberOption(
   throw new BadNumber(
     `Cannot use --${flag} ${String(text)}: expected ${kind} from ${min} to ${max}`,
   );
+}
+
+/** Tells on standard error what is wrong with a number; its exit status. */
+export function complainNumber(error: unknown): number {
+  if (!(error instanceof BadNumber)) throw error;
+  process.stderr.write(`${printable(error.message)}\n`);
+  return EXIT_USAGE;
 }

@@ -6,13 +6,15 @@
 import type { Command } from "commander";
 import { printable, printableJson } from "../../base/printable.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
-import { EXIT_NO_PERMISSION, EXIT_NOT_RUNNING, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
+import { EXIT_NO_PERMISSION, EXIT_NOT_RUNNING, EXIT_OK } from "../exit-status.js";
 import { PART_NAMES } from "./ask.js";
+import { complainNumber, numberOption } from "./number-option.js";
 import { lineWriter, untilSignal } from "./output.js";
 import { collectReport, reportJson, reportStatus, type SystemReport } from "./status-report.js";
 import { statusText } from "./status-text.js";
 
 const WATCH_DEFAULT_SECONDS = 2;
+const WATCH_MIN_SECONDS = 0.1;
 const WATCH_MAX_SECONDS = 3600;
 /** Cursor home, and erase below (ECMA-48 8.3.21, 8.3.39). */
 const CLEAR = "\u001b[H\u001b[2J";
@@ -21,18 +23,24 @@ export function define(): Command {
   const command = newCommand("status", "show what runs, how it is, and what passes")
     .option("--json", "one JSON value instead of text")
     .option("--watch [seconds]", `again and again, every ${WATCH_DEFAULT_SECONDS} seconds`)
-    .option("--explain", "with the meaning of each drop reason, and what to do");
+    .option("--explain", "with the meaning of each drop reason, and what to do")
+    .addHelpText(
+      "after",
+      "\nExit status: 0 all that runs is healthy, 3 something is not, 4 nothing runs, 77 not\n" +
+        "allowed to ask.",
+    );
   return addRunOption(command);
 }
 
 export async function run(args: readonly string[]): Promise<number> {
   const parsed = parseArguments(define(), args);
   if (typeof parsed === "number") return parsed;
-  const { json, watch, explain, run: runFolder } = parsed.options;
-  const intervalSeconds = watch === undefined ? undefined : readInterval(watch);
-  if (typeof intervalSeconds === "string") {
-    process.stderr.write(`error: ${intervalSeconds}\n`);
-    return EXIT_USAGE;
+  const { json, explain, run: runFolder } = parsed.options;
+  let intervalSeconds: number | undefined;
+  try {
+    intervalSeconds = readInterval(parsed.options);
+  } catch (error) {
+    return complainNumber(error);
   }
   const options = { isJson: json === true, isExplained: explain === true };
   const folder = String(runFolder);
@@ -45,12 +53,10 @@ interface ShowOptions {
   readonly isExplained: boolean;
 }
 
-/** Seconds between two looks; a string is the complaint. */
-function readInterval(watch: unknown): number | string {
-  if (watch === true) return WATCH_DEFAULT_SECONDS;
-  const seconds = Number(watch);
-  if (seconds >= 0.1 && seconds <= WATCH_MAX_SECONDS) return seconds;
-  return `option '--watch [seconds]' found '${watch}', expected a number from 0.1 to 3600`;
+/** Seconds between two looks; throws BadNumber. */
+function readInterval(options: Readonly<Record<string, unknown>>): number | undefined {
+  if (options.watch === true) return WATCH_DEFAULT_SECONDS;
+  return numberOption(options, "watch", { min: WATCH_MIN_SECONDS, max: WATCH_MAX_SECONDS });
 }
 
 async function show(report: SystemReport, options: ShowOptions): Promise<number> {

@@ -11,6 +11,7 @@ import type { GatewayStatus } from "../../control/inspection/status.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_OK, EXIT_USAGE } from "../exit-status.js";
 import { answerLines, askPart, complainUnavailable, QuestionRefused } from "./ask.js";
+import { complainNumber, numberOption } from "./number-option.js";
 import { lineWriter } from "./output.js";
 import { hasColours, paint, TerminalScreen } from "./terminal-screen.js";
 import { topFrame } from "./top-frame.js";
@@ -37,28 +38,24 @@ export function define(): Command {
 export async function run(args: readonly string[]): Promise<number> {
   const parsed = parseArguments(define(), args);
   if (typeof parsed === "number") return parsed;
-  const seconds = Number(parsed.options.interval);
-  if (!(seconds >= INTERVAL_MIN_SECONDS && seconds <= INTERVAL_MAX_SECONDS)) {
-    return complain(
-      `option '--interval <seconds>' found '${parsed.options.interval}', ` +
-        `expected a number from ${INTERVAL_MIN_SECONDS} to ${INTERVAL_MAX_SECONDS}`,
-    );
+  const range = { min: INTERVAL_MIN_SECONDS, max: INTERVAL_MAX_SECONDS };
+  let seconds: number;
+  try {
+    seconds = numberOption(parsed.options, "interval", range)!;
+  } catch (error) {
+    return complainNumber(error);
   }
   const folder = String(parsed.options.run);
   const isOnce = parsed.options.once === true;
   if (!isOnce && process.stdout.isTTY !== true) {
-    return complain("ipref top needs a terminal; ipref top --once prints one frame");
+    process.stderr.write("ipref top needs a terminal; ipref top --once prints one frame\n");
+    return EXIT_USAGE;
   }
   try {
     return await (isOnce ? showOnce(folder, seconds) : showLive(folder, seconds));
   } catch (error) {
     return complainUnavailable(error);
   }
-}
-
-function complain(text: string): number {
-  process.stderr.write(`error: ${text}\n`);
-  return EXIT_USAGE;
 }
 
 async function showOnce(folder: string, seconds: number): Promise<number> {

@@ -7,13 +7,11 @@
 import { formatIp, type IpAddress, parsePrefix } from "../../base/ip.js";
 import { formatIprefAddress, type IprefAddress, parseIprefAddress } from "../../base/reference.js";
 import type { WhoReport } from "../../control/inspection/explain-report.js";
-import { MapperClient } from "../../dns/mapper-client.js";
-import { monotonicMs, wallClockMs } from "../../platform/clock.js";
+import type { MapperClient } from "../../dns/mapper-client.js";
 import { ControlUnavailable } from "../../platform/control-client.js";
-import { mapperTransport } from "../../platform/mapper-connection.js";
-import { systemRandom } from "../../platform/random.js";
 import type { Reactor } from "../../platform/reactor.js";
 import { EXIT_NOT_RUNNING, EXIT_UNAVAILABLE } from "../exit-status.js";
+import { mapperQuestions } from "../mapper-question.js";
 import { askPart, type PartAnswer, tryPart } from "./ask.js";
 import { findTarget, TargetUnknown } from "./target.js";
 
@@ -144,20 +142,7 @@ export class Way {
   }
 
   #openMapper(path: string): MapperClient {
-    this.#mapper ??= new MapperClient({
-      path,
-      transport: mapperTransport(this.#reactor, path),
-      clock: { monotonicMs, unixMs: wallClockMs },
-      timers: {
-        after(delayMs, action) {
-          const timer = setTimeout(action, delayMs);
-          return () => clearTimeout(timer);
-        },
-      },
-      random: systemRandom(),
-      log: { write: () => undefined, isDebug: false },
-      metrics: { count: () => undefined, observe: () => undefined, gauge: () => undefined },
-    });
+    this.#mapper ??= mapperQuestions(this.#reactor, path);
     return this.#mapper;
   }
 }

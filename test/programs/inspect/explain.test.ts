@@ -339,7 +339,10 @@ test("mistakes are told with what was expected, exit status 2", async () => {
     [["10.1.0.5"], /^Expected SOURCE and DESTINATION/],
     [["10.1.0.5", "203.0.113.1", "+", "1025"], /too many arguments|in quotes/],
     [["10.1.0.5", "10.240.0.22", "--proto", "tpc"], /did you mean tcp\?$/m],
-    [["10.1.0.5", "10.240.0.22", "--port", "99999"], /--port 99999: expected a number/],
+    [
+      ["10.1.0.5", "10.240.0.22", "--port", "99999"],
+      /--port 99999: expected a whole number from 0 to 65535/,
+    ],
     [["10.1.0.5", "10.240.0.22", "--source-port", "x"], /--source-port x: expected/],
     [["10.1.0.5", "203.0.113.1 + "], /expected GATEWAY \+ REFERENCE/],
     [["--packet", "45"], /^Expected --side local or --side tunnel/],
