@@ -50,6 +50,18 @@ export function reportOf(checks: readonly HealthCheck[]): HealthReport {
   return { state: state ?? "ok", checks };
 }
 
+/** The checks of a report that another process sent; undefined when it is none. */
+export function readChecks(value: unknown): readonly HealthCheck[] | undefined {
+  const { checks } = (value ?? {}) as { readonly checks?: unknown };
+  return Array.isArray(checks) && checks.every(isCheck) ? checks : undefined;
+}
+
+function isCheck(value: unknown): value is HealthCheck {
+  const { name, state, detail } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  const isState = state === "ok" || state === "degraded" || state === "failing";
+  return isState && typeof name === "string" && typeof detail === "string";
+}
+
 /** Health of one gateway. */
 export class GatewayHealth {
   readonly #sources: HealthSources;

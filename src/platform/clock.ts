@@ -9,11 +9,6 @@ export function monotonicSeconds(): number {
   return seconds + nanoseconds / 1e9;
 }
 
-/** Monotonic time in whole seconds, as stamped into shared tables. */
-export function monotonicWholeSeconds(): number {
-  return process.hrtime()[0];
-}
-
 /** Monotonic time in milliseconds with fraction. */
 export function monotonicMs(): number {
   const [seconds, nanoseconds] = process.hrtime();

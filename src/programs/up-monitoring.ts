@@ -3,8 +3,7 @@
  * joins what they say. A part that does not answer in time is missing, and the rest is shown.
  */
 
-import type { HealthCheck, HealthReport } from "../control/health.js";
-import { reportOf } from "../control/health.js";
+import { type HealthCheck, readChecks, reportOf } from "../control/health.js";
 import type { MonitoringPages } from "../control/inspection/monitoring.js";
 import type { MetricPart } from "../control/metrics/declarations.js";
 import { mergePages, type PartPage } from "../control/metrics/merge.js";
@@ -103,7 +102,8 @@ async function checksOf(
 ): Promise<readonly HealthCheck[]> {
   try {
     const answer = await ask(controlSocket, path);
-    const { checks } = (await answer.json(REPORT_BYTES_MAX)) as HealthReport;
+    const checks = readChecks(await answer.json(REPORT_BYTES_MAX));
+    if (checks === undefined) throw new Error("its answer is no report");
     return checks.map((check) => ({ ...check, name: `${name}: ${check.name}` }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

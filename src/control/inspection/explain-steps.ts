@@ -87,7 +87,7 @@ function wouldBeCreated({ role, by }: PreviewFinding, subject: string): string {
 }
 
 /** Who made a mapping and how long it lives. */
-export function describeMapping({ owner, state, remainingSeconds }: MappingView): string {
+function describeMapping({ owner, state, remainingSeconds }: MappingView): string {
   if (remainingSeconds === undefined) return `published by ${owner}`;
   const life = describeSeconds(remainingSeconds);
   if (state === "pending") return "being stored";

@@ -75,7 +75,7 @@ export function explainHandler(parts: InspectionParts): ControlHandler {
 }
 
 /** One question; used once. */
-export class Explanation {
+class Explanation {
   readonly #parts: TraceParts;
   readonly #findings: PreviewFinding[] = [];
   readonly #preview: MapperPreview;

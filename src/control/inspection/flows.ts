@@ -97,7 +97,7 @@ interface Source {
 }
 
 /** The samples of all workers, shared by those who look at the same time. */
-export class FlowSampler {
+class FlowSampler {
   readonly #parts: InspectionParts;
   readonly #sources: readonly Source[];
   readonly #looks = new Set<Look>();

@@ -36,7 +36,7 @@ export interface MappingEntry {
 /** Content type of lines of JSON. */
 export const LINES_TYPE = "application/x-ndjson";
 /** Keys of the query; `word` may be repeated. */
-export const MAPS_KEYS = ["kind", "state", "address", "context", "reference", "owner"] as const;
+const MAPS_KEYS = ["kind", "state", "address", "context", "reference", "owner"] as const;
 const WORDS_MAX = 16;
 const KINDS = ["remote", "local"] as const;
 
@@ -49,7 +49,7 @@ export interface MapsQuery {
 }
 
 /** Reads a query; a string is the complaint. */
-export function readMapsQuery(query: URLSearchParams): MapsQuery | string {
+function readMapsQuery(query: URLSearchParams): MapsQuery | string {
   const text = (name: string) => query.get(name) ?? undefined;
   const known = new Set<string>([...MAPS_KEYS, "word", "limit"]);
   for (const name of query.keys()) {

@@ -17,7 +17,7 @@ export interface MonitoringPages {
 }
 
 /** Paths, the only ones that an HTTP port for monitoring answers. */
-export const MONITORING_PATHS = ["/metrics", "/healthz", "/readyz"] as const;
+const MONITORING_PATHS = ["/metrics", "/healthz", "/readyz"] as const;
 export type MonitoringPath = (typeof MONITORING_PATHS)[number];
 
 /**
@@ -34,7 +34,7 @@ export interface MonitoringReply {
 }
 
 /** One page. */
-export async function monitoringReply(
+async function monitoringReply(
   pages: MonitoringPages,
   path: MonitoringPath,
 ): Promise<MonitoringReply> {

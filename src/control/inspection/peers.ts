@@ -56,7 +56,7 @@ interface PeersFilter {
 }
 
 /** Reads a query; a string is the complaint. */
-export function readPeersQuery(query: URLSearchParams): PeersFilter | string {
+function readPeersQuery(query: URLSearchParams): PeersFilter | string {
   for (const name of query.keys()) {
     if (!["address", "word", "verified", "limit"].includes(name)) {
       return `found the key ${name}, expected address, word, verified, limit`;

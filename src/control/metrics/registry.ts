@@ -158,7 +158,7 @@ function labelsText(labels: Labels): string {
 }
 
 /** A label value between its quotation marks; other control characters are shown as "?". */
-export function escapeLabel(value: string): string {
+function escapeLabel(value: string): string {
   return (
     value
       .replace(/\\/g, "\\\\")

@@ -146,7 +146,7 @@ function clock(): Finding {
 const TIMESYNCD = "/usr/lib/systemd/systemd-timesyncd";
 
 /** Facts of the file system of a folder, or of the nearest one above that exists. */
-export function diskFacts(folder: string): DiskFacts {
+function diskFacts(folder: string): DiskFacts {
   let there = folder;
   while (!existsSync(there)) there = dirname(there);
   const system = statfsSync(there);

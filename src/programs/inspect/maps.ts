@@ -53,7 +53,7 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 /** The row of a mapping. */
-export function mappingRow(entry: MappingEntry): string[] {
+function mappingRow(entry: MappingEntry): string[] {
   const { kind, state, address, context, reference, idleSeconds, expiresSeconds, owner } = entry;
   const secondary = entry.isPrimary ? "" : " (not primary)";
   return [

@@ -179,8 +179,14 @@ class Pinging {
   }
 
   async #finish({ text }: Destination, elapsedMs: number): Promise<void> {
-    const { transmitted, received, errors, lossPercent, roundTrips } = this.#statistics;
-    const counts = { transmitted, received, errors, lossPercent, roundTrips };
+    const {
+      transmitted,
+      received,
+      errors,
+      lossPercent,
+      roundTrips: roundTripMs,
+    } = this.#statistics;
+    const counts = { transmitted, received, errors, lossPercent, roundTripMs };
     await this.#tell(this.#statistics.lines(text, elapsedMs), { event: "end", ...counts });
   }
 

@@ -23,7 +23,7 @@ import {
 } from "./ask.js";
 
 /** Remote gateways that a status shows; `ipref peers` shows all. */
-export const PEERS_SHOWN_MAX = 20;
+const PEERS_SHOWN_MAX = 20;
 const STATUS = { path: "/status" } as const;
 
 /** The parts of one system. */
@@ -55,7 +55,7 @@ export async function collectReport(runFolder: string): Promise<SystemReport> {
 }
 
 /** Remote gateways, at most `limit`; none when the gateway does not answer. */
-export async function collectPeers(runFolder: string, limit: number): Promise<PeerEntry[]> {
+async function collectPeers(runFolder: string, limit: number): Promise<PeerEntry[]> {
   const peers: PeerEntry[] = [];
   try {
     const query = { limit: String(limit) };

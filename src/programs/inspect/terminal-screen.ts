@@ -31,7 +31,7 @@ export function hasColours(environment: NodeJS.ProcessEnv, stream: NodeJS.WriteS
 }
 
 /** Size of the terminal, at least one line and column. */
-export function terminalSize(stream: NodeJS.WriteStream): FrameSize {
+function terminalSize(stream: NodeJS.WriteStream): FrameSize {
   const { columns, rows } = stream;
   return {
     columns: columns > 0 ? columns : SIZE_DEFAULT.columns,

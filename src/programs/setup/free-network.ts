@@ -20,7 +20,7 @@ const IPV6_FIRST = 0x240;
 const EVERYTHING_BITS = { 4: 1, 6: 3 } as const;
 
 /** True when a route to it leads to everything rather than to a network. */
-export function isDefaultLike({ address, bits }: IpPrefix): boolean {
+function isDefaultLike({ address, bits }: IpPrefix): boolean {
   return bits <= EVERYTHING_BITS[address.version];
 }
 
