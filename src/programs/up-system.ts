@@ -12,6 +12,7 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EventId } from "../base/event.js";
 import { parsePrefix } from "../base/ip.js";
+import { printable } from "../base/printable.js";
 import { changedSettings, localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { parseGatewayFlags } from "../control/gateway-flags.js";
@@ -56,11 +57,13 @@ const CHECK_TIMEOUT_MS = 20_000;
 /** Why a configuration cannot be used. */
 export class ConfigurationRefused extends Error {
   override readonly name = "ConfigurationRefused";
+  /** They quote the file, which may come from others, and can be shown on a terminal. */
   readonly complaints: readonly string[];
 
   constructor(complaints: readonly string[]) {
-    super(complaints.join("\n"));
-    this.complaints = complaints;
+    const shown = complaints.map((text) => text.split("\n").map(printable).join("\n"));
+    super(shown.join("\n"));
+    this.complaints = shown;
   }
 }
 

@@ -6,7 +6,7 @@
 import type { Command } from "commander";
 import { parseIp } from "../../base/ip.js";
 import { nearestWord } from "../../base/nearest-word.js";
-import { printableJson } from "../../base/printable.js";
+import { printable, printableJson } from "../../base/printable.js";
 import { worst } from "../../control/doctor/finding.js";
 import { jsonOf, tableOf } from "../../control/doctor/report.js";
 import { newCommand, parseArguments, RUN_FOLDER } from "../command-line.js";
@@ -103,6 +103,6 @@ function wordsOf(value: unknown): string[] {
 }
 
 function complain(text: string): number {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${printable(text)}\n`);
   return EXIT_USAGE;
 }

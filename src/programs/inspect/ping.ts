@@ -6,20 +6,17 @@
 
 import type { Command } from "commander";
 import { formatIp } from "../../base/ip.js";
-import { printable, printableJson } from "../../base/printable.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import { monotonicMs } from "../../platform/clock.js";
-import { Reactor } from "../../platform/reactor.js";
-import { SystemCallError } from "../../platform/system-error.js";
+import type { Reactor } from "../../platform/reactor.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
-import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from "../exit-status.js";
-import { complainUnavailable } from "./ask.js";
+import { EXIT_FAILED, EXIT_OK } from "../exit-status.js";
 import { type EchoOutcome, EchoProbes } from "./echo-probes.js";
-import { BadNumber, numberOption } from "./number-option.js";
-import { type Ending, type LineWriter, lineWriter, untilSignal } from "./output.js";
+import { numberOption } from "./number-option.js";
+import { type Ending, untilSignal } from "./output.js";
 import { headText, outcomeLine, PingStatistics, timeText } from "./ping-text.js";
-import { TargetUnknown } from "./target.js";
-import { type Destination, Way } from "./way.js";
+import { EventWriter, withWay } from "./probing.js";
+import type { Destination, Way } from "./way.js";
 
 /** As ping(8) sends them. */
 const DATA_BYTES = 56;
@@ -56,28 +53,10 @@ export async function run(args: readonly string[]): Promise<number> {
   const parsed = parseArguments(define(), args);
   if (typeof parsed === "number") return parsed;
   const { options, words } = parsed;
-  const reactor = new Reactor();
-  const way = new Way(reactor, String(options.run));
-  try {
+  return await withWay(options, async (reactor, way) => {
     const pinging = new Pinging(reactor, way, readOptions(options));
     return await pinging.run(words[0]!);
-  } catch (error) {
-    return complain(error);
-  } finally {
-    way.close();
-    reactor.close();
-  }
-}
-
-/** Tells why a ping or a traceroute cannot be; its exit status. */
-export function complain(error: unknown): number {
-  const isPlain =
-    error instanceof BadNumber ||
-    error instanceof TargetUnknown ||
-    error instanceof SystemCallError;
-  if (!isPlain) return complainUnavailable(error);
-  process.stderr.write(`${printable(error.message)}\n`);
-  return error instanceof SystemCallError ? error.exitCode : EXIT_USAGE;
+  });
 }
 
 function readOptions(options: Readonly<Record<string, unknown>>): PingOptions {
@@ -97,14 +76,14 @@ class Pinging {
   readonly #way: Way;
   readonly #options: PingOptions;
   readonly #statistics = new PingStatistics();
-  readonly #writer: LineWriter = lineWriter();
+  readonly #events: EventWriter;
   readonly #ending: Ending = untilSignal();
-  #isRead = true;
 
   constructor(reactor: Reactor, way: Way, options: PingOptions) {
     this.#reactor = reactor;
     this.#way = way;
     this.#options = options;
+    this.#events = new EventWriter(options.isJson);
   }
 
   async run(text: string): Promise<number> {
@@ -128,10 +107,10 @@ class Pinging {
     const plain = { target: text, address: formatIp(address), route };
     const named = { ...plain, ipref: ipref && formatIprefAddress(ipref), dataBytes };
     const lines = [...notes, `PING ${headText(target)}, ${dataBytes} octets of data`];
-    await this.#tell(lines, { event: "start", ...named });
+    await this.#events.tell(lines, { event: "start", ...named });
     if (ipref === undefined || route !== undefined) return;
     const problem = await this.#way.ownProblem();
-    if (problem !== undefined) await this.#tell([`Without names: ${problem}`], undefined);
+    if (problem !== undefined) await this.#events.tell([`Without names: ${problem}`], undefined);
   }
 
   /** The remote gateway itself, at its reference 1. */
@@ -149,14 +128,18 @@ class Pinging {
         : `gateway ${name} does not answer itself`;
     const time = outcome.kind === "reply" ? outcome.roundTripMs : null;
     const json = { event: "gateway", address: formatIp(address), ipref: `${route.gateway} + 1` };
-    await this.#tell([text], { ...json, answers: outcome.kind === "reply", roundTripMs: time });
+    await this.#events.tell([text], {
+      ...json,
+      answers: outcome.kind === "reply",
+      roundTripMs: time,
+    });
   }
 
   async #sendAll({ address }: Destination, probes: EchoProbes): Promise<void> {
     const { count, intervalMs, waitMs, dataBytes } = this.#options;
     const data = Uint8Array.from({ length: dataBytes }, (_, index) => index & 0xff);
     const open = new Set<Promise<void>>();
-    for (let sequence = 1; sequence <= count && this.#isRead; sequence++) {
+    for (let sequence = 1; sequence <= count && this.#events.isRead; sequence++) {
       this.#statistics.transmitted++;
       const probe = probes.probe({ destination: address, data, waitMs });
       const told = probe.then((outcome) => this.#took(sequence, outcome));
@@ -175,7 +158,11 @@ class Pinging {
     const ipref = from === undefined ? undefined : (await this.#way.who(from))?.ipref;
     const address = from === undefined ? undefined : formatIp(from);
     const rest = { kind: outcome.kind, address, ipref, ...plainOf(outcome) };
-    await this.#tell([outcomeLine(sequence, outcome, name)], { event: "echo", sequence, ...rest });
+    await this.#events.tell([outcomeLine(sequence, outcome, name)], {
+      event: "echo",
+      sequence,
+      ...rest,
+    });
   }
 
   async #finish({ text }: Destination, elapsedMs: number): Promise<void> {
@@ -187,15 +174,7 @@ class Pinging {
       roundTrips: roundTripMs,
     } = this.#statistics;
     const counts = { transmitted, received, errors, lossPercent, roundTripMs };
-    await this.#tell(this.#statistics.lines(text, elapsedMs), { event: "end", ...counts });
-  }
-
-  /** Lines for people, or a value for programs; undefined: nothing for these. */
-  async #tell(lines: readonly string[], value: unknown): Promise<void> {
-    const { isJson } = this.#options;
-    if (isJson && value === undefined) return;
-    const text = isJson ? printableJson(JSON.stringify(value)) : lines.map(printable).join("\n");
-    this.#isRead = (await this.#writer.write(`${text}\n`)) && this.#isRead;
+    await this.#events.tell(this.#statistics.lines(text, elapsedMs), { event: "end", ...counts });
   }
 }
 

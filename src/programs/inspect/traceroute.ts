@@ -9,20 +9,18 @@
 
 import type { Command } from "commander";
 import { formatIp, parseIp, sameAddress } from "../../base/ip.js";
-import { printable, printableJson } from "../../base/printable.js";
 import { formatIprefAddress } from "../../base/reference.js";
 import type { WhoReport } from "../../control/inspection/explain-report.js";
 import { type Hop, type HopProbes, probeHops } from "../../platform/hop-probes.js";
-import { Reactor } from "../../platform/reactor.js";
+import type { Reactor } from "../../platform/reactor.js";
 import { SystemCallError } from "../../platform/system-error.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_FAILED, EXIT_OK } from "../exit-status.js";
 import { type EchoOutcome, EchoProbes } from "./echo-probes.js";
 import { numberOption } from "./number-option.js";
-import { lineWriter } from "./output.js";
-import { complain } from "./ping.js";
 import { headText, timeText } from "./ping-text.js";
-import { type Destination, Way } from "./way.js";
+import { EventWriter, withWay } from "./probing.js";
+import type { Destination, Way } from "./way.js";
 
 const HOPS_MAX = 255;
 const SECONDS_MAX = 60;
@@ -44,22 +42,18 @@ export async function run(args: readonly string[]): Promise<number> {
   const parsed = parseArguments(define(), args);
   if (typeof parsed === "number") return parsed;
   const { options, words } = parsed;
-  const reactor = new Reactor();
-  const way = new Way(reactor, String(options.run));
-  try {
-    const whole = { min: 1, max: HOPS_MAX, isWhole: true };
-    const tracing = new Tracing(reactor, way, {
-      hopsMax: numberOption(options, "maxHops", whole)!,
-      waitMs: 1000 * numberOption(options, "wait", { min: 0, max: SECONDS_MAX })!,
-      isJson: options.json === true,
-    });
+  return await withWay(options, async (reactor, way) => {
+    const tracing = new Tracing(reactor, way, readOptions(options));
     return (await tracing.run(words[0]!)) ? EXIT_OK : EXIT_FAILED;
-  } catch (error) {
-    return complain(error);
-  } finally {
-    way.close();
-    reactor.close();
-  }
+  });
+}
+
+function readOptions(options: Readonly<Record<string, unknown>>): TraceOptions {
+  return {
+    hopsMax: numberOption(options, "maxHops", { min: 1, max: HOPS_MAX, isWhole: true })!,
+    waitMs: 1000 * numberOption(options, "wait", { min: 0, max: SECONDS_MAX })!,
+    isJson: options.json === true,
+  };
 }
 
 interface TraceOptions {
@@ -75,13 +69,14 @@ class Tracing {
   readonly #reactor: Reactor;
   readonly #way: Way;
   readonly #options: TraceOptions;
-  readonly #writer = lineWriter();
+  readonly #events: EventWriter;
   #number = 0;
 
   constructor(reactor: Reactor, way: Way, options: TraceOptions) {
     this.#reactor = reactor;
     this.#way = way;
     this.#options = options;
+    this.#events = new EventWriter(options.isJson);
   }
 
   /** True when the target answered. */
@@ -93,7 +88,7 @@ class Tracing {
       const head = `traceroute to ${headText(target)}, ${this.#options.hopsMax} hops at most`;
       const json = { target: text, address: formatIp(target.address), route: target.route };
       const named = { ...json, ipref: ipref && formatIprefAddress(ipref) };
-      await this.#write([...notes, head], { event: "start", ...named });
+      await this.#events.tell([...notes, head], { event: "start", ...named });
       const own = await this.#way.own();
       if (own !== undefined && target.route !== undefined) await this.#outer(target, own, probes);
       return await this.#inner(target, probes);
@@ -125,7 +120,7 @@ class Tracing {
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       const text = `Routers between the gateways are not shown: ${error.message}`;
-      await this.#write([text], { event: "note", text });
+      await this.#events.tell([text], { event: "note", text });
       return [];
     }
   }
@@ -191,12 +186,6 @@ class Tracing {
     const number = ++this.#number;
     const time = roundTripMs === undefined ? "" : `  ${timeText(roundTripMs)}`;
     const line = `${String(number).padStart(2)}  ${part.padEnd(17)} ${text}${time}`;
-    await this.#write([line], { event: "hop", number, part, text, address, roundTripMs });
-  }
-
-  async #write(lines: readonly string[], value: unknown): Promise<void> {
-    const { isJson } = this.#options;
-    const text = isJson ? printableJson(JSON.stringify(value)) : lines.map(printable).join("\n");
-    await this.#writer.write(`${text}\n`);
+    await this.#events.tell([line], { event: "hop", number, part, text, address, roundTripMs });
   }
 }

@@ -137,3 +137,12 @@ test("slips of the finger get the nearest word and status 2", () => {
     assert.match(result.stderr, nearest);
   }
 });
+
+test("complaints about a file of others show no control characters", () => {
+  const text = '[gateway]\nbind = "192.0.2.1\\u001b[2J\\u202e"\n"ev\\u001b[31mil\\n" = 3\n';
+  const { status, stderr } = config("check", file("hostile.toml", text));
+  assert.equal(status, 78, stderr);
+  assert.match(stderr, /192\.0\.2\.1\\u001b\[2J\\u202e/);
+  assert.match(stderr, /ev\\u001b\[31mil/);
+  assert.doesNotMatch(stderr, /[^\n\P{C}]/u);
+});
