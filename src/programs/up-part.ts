@@ -5,9 +5,11 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { parseJsonLine } from "../control/log-format.js";
+import { readLines } from "./line-reader.js";
 
+/** Longer lines of a part are cut; the log cuts them at the same length. */
+const LINE_CHARACTERS_MAX = 16_384;
 /** setpriv(1) of util-linux: the program gets SIGTERM when the supervisor is ended by force. */
 const SETPRIV = "/usr/bin/setpriv";
 const ENDS_WITH_PARENT = [SETPRIV, "--pdeathsig", "TERM"];
@@ -154,7 +156,7 @@ export class Part {
     });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream! }).on("line", (line) => {
+      readLines(stream!, LINE_CHARACTERS_MAX, (line) => {
         this.#mark(line);
         onLine(name, line);
       });
