@@ -9,6 +9,8 @@ import { groupName } from "./unix-address.js";
 const ANSWER_TIME_MS = 10_000;
 /** Whole answers are read into memory up to this length; longer ones are streamed. */
 const TEXT_BYTES_MAX = 16 * 2 ** 20;
+/** Time for the whole of such an answer; the longest question looks for ten seconds. */
+const TEXT_TIME_MS = 20_000;
 const EXIT_NOT_RUNNING = 4;
 const EXIT_UNAVAILABLE = 69;
 const EXIT_NO_PERMISSION = 77;
@@ -58,14 +60,19 @@ export class ControlAnswer {
     }
   }
 
-  /** The whole body, which may have `bytesMax` octets. */
-  async text(bytesMax = TEXT_BYTES_MAX): Promise<string> {
+  /** The whole body, which may have `bytesMax` octets and take `timeMs`. */
+  async text(bytesMax = TEXT_BYTES_MAX, timeMs = TEXT_TIME_MS): Promise<string> {
     const pieces: Uint8Array[] = [];
     let bytes = 0;
-    for await (const piece of this.stream()) {
-      bytes += piece.length;
-      if (bytes > bytesMax) throw this.#failure("is too long");
-      pieces.push(piece);
+    const timer = setTimeout(() => this.#message.destroy(), timeMs);
+    try {
+      for await (const piece of this.stream()) {
+        bytes += piece.length;
+        if (bytes > bytesMax) throw this.#failure("is too long");
+        pieces.push(piece);
+      }
+    } finally {
+      clearTimeout(timer);
     }
     return Buffer.concat(pieces).toString("utf8");
   }

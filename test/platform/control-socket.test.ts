@@ -141,9 +141,20 @@ test("an answer that breaks off, is too long or is no JSON has exit status 69", 
       throw new Error("out of order");
     })(),
   });
+  const slow: ControlHandler = ({ signal }) => ({
+    status: 200,
+    contentType: "text/plain",
+    body: (async function* () {
+      while (!signal.aborted) {
+        yield "x";
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    })(),
+  });
   const routes = [
     ["GET /broken", broken],
     ["GET /long", () => textReply("x".repeat(100_000))],
+    ["GET /slow", slow],
   ] as const;
   await withServer(routes, async (path) => {
     const refusedWith = (message: RegExp) => (error: unknown) => {
@@ -155,6 +166,10 @@ test("an answer that breaks off, is too long or is no JSON has exit status 69", 
     const ask = (question: string) => callControl(path, { path: question });
     await assert.rejects(async () => (await ask("/broken")).text(), refusedWith(/ broke off$/));
     await assert.rejects(async () => (await ask("/long")).text(1000), refusedWith(/ is too long$/));
+    await assert.rejects(
+      async () => (await ask("/slow")).text(100, 500),
+      refusedWith(/ broke off$/),
+    );
     await assert.rejects(async () => (await ask("/long")).json(), refusedWith(/ is no JSON$/));
   });
 });

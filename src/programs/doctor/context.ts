@@ -18,7 +18,7 @@ import {
 import { type GatewaySettings, parseGatewayFlags } from "../../control/gateway-flags.js";
 import type { PeerEntry } from "../../control/inspection/peers.js";
 import { RUN_FOLDER } from "../command-line.js";
-import { answerLines, askPart, type PartAnswer, type PartName, tryPart } from "../inspect/ask.js";
+import { askEntries, type PartAnswer, type PartName, tryPart } from "../inspect/ask.js";
 import { isRunning, readState } from "../up-machine.js";
 import { pathsOf, planOf } from "../up-plan.js";
 import {
@@ -34,6 +34,8 @@ import {
 const TUN_NAME = "ipref0";
 /** Remote gateways that are asked at most. */
 const PEERS_MAX = 16;
+/** Out of which those heard of last are chosen. */
+const PEERS_ASKED_MAX = 100_000;
 const ASK_TIMEOUT_MS = 2000;
 
 /** What the user asked for. */
@@ -186,15 +188,11 @@ export class DoctorContext {
 
   async #askPeers(): Promise<PeerEntry[]> {
     const call = { path: "/peers", signal: AbortSignal.timeout(ASK_TIMEOUT_MS) };
-    const peers: PeerEntry[] = [];
-    try {
-      const answer = await askPart(this.configuration.files.run, "gateway", call);
-      for await (const line of answerLines(answer)) {
-        if (line !== "") peers.push(JSON.parse(line) as PeerEntry);
-      }
-    } catch {
-      // A gateway without control socket, or gone: then none is known.
-    }
+    const { run } = this.configuration.files;
+    // A gateway without control socket, or gone: then none is known.
+    const peers = await askEntries<PeerEntry>(run, "gateway", call, PEERS_ASKED_MAX).catch(
+      () => [],
+    );
     const age = ({ lastReceivedSecondsAgo }: PeerEntry) => lastReceivedSecondsAgo ?? Infinity;
     return peers.sort((a, b) => age(a) - age(b)).slice(0, PEERS_MAX);
   }

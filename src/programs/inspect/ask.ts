@@ -89,6 +89,22 @@ export function complainUnavailable(error: unknown): number {
   return error.exitStatus;
 }
 
+/** The first values of an answer of JSON lines; throws as askPart does. */
+export async function askEntries<Entry>(
+  runFolder: string,
+  part: PartName,
+  { path, signal }: Pick<ControlCall, "path" | "signal">,
+  limit: number,
+): Promise<Entry[]> {
+  const query = { limit: String(limit) };
+  const entries: Entry[] = [];
+  const answer = await askPart(runFolder, part, { path, query, ...(signal && { signal }) });
+  for await (const line of answerLines(answer)) {
+    if (entries.push(JSON.parse(line) as Entry) >= limit) break;
+  }
+  return entries;
+}
+
 /** The lines of an answer of JSON lines, as they arrive. */
 export async function* answerLines(answer: ControlAnswer): AsyncGenerator<string> {
   const decoder = new TextDecoder();

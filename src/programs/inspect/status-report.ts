@@ -13,17 +13,11 @@ import {
   EXIT_NOT_RUNNING,
   EXIT_OK,
 } from "../exit-status.js";
-import {
-  answerLines,
-  askPart,
-  PART_NAMES,
-  type PartAnswer,
-  type PartName,
-  tryPart,
-} from "./ask.js";
+import { askEntries, PART_NAMES, type PartAnswer, type PartName, tryPart } from "./ask.js";
 
 /** Remote gateways that a status shows; `ipref peers` shows all. */
 const PEERS_SHOWN_MAX = 20;
+const PEERS_TIME_MS = 10_000;
 const STATUS = { path: "/status" } as const;
 
 /** The parts of one system. */
@@ -49,22 +43,19 @@ export async function collectReport(runFolder: string): Promise<SystemReport> {
     tryPart<ResolverStatus>(runFolder, "resolver", STATUS),
     tryPart<AgentPartStatus>(runFolder, "agent", STATUS),
     tryPart<SupervisorStatus>(runFolder, "up", STATUS),
-    collectPeers(runFolder, PEERS_SHOWN_MAX),
+    collectPeers(runFolder),
   ]);
   return { runFolder, parts: { gateway, resolver, agent, up }, peers };
 }
 
-/** Remote gateways, at most `limit`; none when the gateway does not answer. */
-async function collectPeers(runFolder: string, limit: number): Promise<PeerEntry[]> {
-  const peers: PeerEntry[] = [];
+/** Remote gateways; none when the gateway does not answer: its status says why. */
+async function collectPeers(runFolder: string): Promise<PeerEntry[]> {
   try {
-    const query = { limit: String(limit) };
-    const answer = await askPart(runFolder, "gateway", { path: "/peers", query });
-    for await (const line of answerLines(answer)) peers.push(JSON.parse(line) as PeerEntry);
+    const signal = AbortSignal.timeout(PEERS_TIME_MS);
+    return await askEntries(runFolder, "gateway", { path: "/peers", signal }, PEERS_SHOWN_MAX);
   } catch {
-    // The status of the gateway says why it does not answer.
+    return [];
   }
-  return peers;
 }
 
 /** What is wrong with a part that ought to be in order; empty when nothing is. */

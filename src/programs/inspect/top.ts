@@ -10,7 +10,7 @@ import type { PeerEntry } from "../../control/inspection/peers.js";
 import type { GatewayStatus } from "../../control/inspection/status.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_OK, EXIT_USAGE } from "../exit-status.js";
-import { answerLines, askPart, complainUnavailable, QuestionRefused } from "./ask.js";
+import { askEntries, askPart, complainUnavailable, QuestionRefused } from "./ask.js";
 import { complainNumber, numberOption } from "./number-option.js";
 import { lineWriter } from "./output.js";
 import { hasColours, paint, TerminalScreen } from "./terminal-screen.js";
@@ -114,7 +114,7 @@ async function lookAtCounters(folder: string, signal: AbortSignal | undefined): 
   const call = signal === undefined ? {} : { signal };
   const [status, peers] = await Promise.all([
     askPart(folder, "gateway", { ...call, path: "/status" }).then((answer) => answer.json()),
-    lookAtPeers(folder, signal),
+    askEntries<PeerEntry>(folder, "gateway", { ...call, path: "/peers" }, PEERS_MAX),
   ]);
   return { atMs: performance.now(), status: status as GatewayStatus, peers, flows: undefined };
 }
@@ -134,16 +134,6 @@ async function lookAtFlows(
     await pause(seconds, signal);
     return undefined;
   }
-}
-
-async function lookAtPeers(folder: string, signal: AbortSignal | undefined): Promise<PeerEntry[]> {
-  const query = { limit: String(PEERS_MAX) };
-  const call = { path: "/peers", query, ...(signal !== undefined && { signal }) };
-  const peers: PeerEntry[] = [];
-  for await (const line of answerLines(await askPart(folder, "gateway", call))) {
-    peers.push(JSON.parse(line) as PeerEntry);
-  }
-  return peers;
 }
 
 /** Waits; ends early when the end is wanted. */
