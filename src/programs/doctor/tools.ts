@@ -11,6 +11,9 @@ import { repositoryRoot } from "../demo/gateway-process.js";
 const SEARCH_PATH = `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`;
 const OUTPUT_BYTES_MAX = 16 << 20;
 const COMMAND_TIMEOUT_MS = 4000;
+/** Users that are people; services are below, those of systemd's DynamicUser above (login.defs). */
+const PERSON_UID_MIN = 1000;
+const PERSON_UID_MAX = 60_000;
 
 /** What a program wrote; `status` is undefined when it could not be run or took too long. */
 export interface Output {
@@ -70,16 +73,29 @@ export interface KnownProgram {
   readonly isHere: boolean;
 }
 
-/** Processes whose command line fits, in the network namespace of this process. */
+/**
+ * Processes whose command line fits, in the network namespace of this process. Those of ordinary
+ * users other than the caller are left out: anybody can call a program by the gateway's name, and
+ * its words would stand in commands for a root shell.
+ */
 export function programsRunning(fits: (args: readonly string[]) => boolean): KnownProgram[] {
   const own = namespaceOf("self");
   return namesIn("/proc").flatMap((name) => {
     const pid = /^\d+$/.test(name) ? Number(name) : 0;
     const args = pid === 0 ? [] : commandLineOf(pid);
-    if (args.length === 0 || !fits(args)) return [];
+    if (args.length === 0 || !fits(args) || isOfAnotherPerson(pid)) return [];
     const namespace = namespaceOf(name);
     if (namespace !== undefined && namespace !== own) return [];
     return [{ pid, args, isHere: namespace !== undefined }];
+  });
+}
+
+/** Real or effective user of a process (proc_pid_status(5)). */
+function isOfAnotherPerson(pid: number): boolean {
+  const [, ...users] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(readText(`/proc/${pid}/status`) ?? "") ?? [];
+  return users.map(Number).some((uid) => {
+    const isPerson = uid >= PERSON_UID_MIN && uid <= PERSON_UID_MAX;
+    return isPerson && uid !== process.geteuid?.();
   });
 }
 
