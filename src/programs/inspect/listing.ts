@@ -3,8 +3,10 @@
  * their widths from its first rows, so that a million rows need no memory.
  */
 
+import type { Command } from "commander";
 import { printableJson } from "../../base/printable.js";
 import type { ControlCall } from "../../platform/control-client.js";
+import { type ParsedArguments, parseArguments } from "../command-line.js";
 import { EXIT_OK } from "../exit-status.js";
 import { answerLines, askPart, complainUnavailable } from "./ask.js";
 import { lineWriter } from "./output.js";
@@ -17,26 +19,29 @@ const WRITE_CHARACTERS = 32_768;
 /** What to list. */
 export interface Listing<Entry> {
   readonly path: string;
-  /** The command's options, among them `run` and `json`. */
-  readonly options: Readonly<Record<string, unknown>>;
   /** Options that become part of the query. */
   readonly queryOptions: readonly string[];
-  readonly words: readonly string[];
   readonly columns: readonly Column[];
   readonly row: (entry: Entry) => readonly string[];
   /** Said when the list is empty. */
   readonly nothing: string;
 }
 
-/** Lists; resolves to the exit status. */
-export async function listEntries<Entry>(listing: Listing<Entry>): Promise<number> {
-  const { options, nothing } = listing;
+/** Runs a command that lists, with options `run` and `json`; resolves to the exit status. */
+export async function listEntries<Entry>(
+  command: Command,
+  args: readonly string[],
+  listing: Listing<Entry>,
+): Promise<number> {
+  const parsed = parseArguments(command, args);
+  if (typeof parsed === "number") return parsed;
+  const { options } = parsed;
   const isJson = options.json === true;
   const sink = new TextSink();
   const table = new TableSink(listing.columns, sink);
   const ended = new AbortController();
   try {
-    const call = { ...callOf(listing), signal: ended.signal };
+    const call = { ...callOf(listing, parsed), signal: ended.signal };
     const answer = await askPart(String(options.run), "gateway", call);
     for await (const line of answerLines(answer)) {
       const isTaken = isJson
@@ -51,11 +56,14 @@ export async function listEntries<Entry>(listing: Listing<Entry>): Promise<numbe
   } finally {
     ended.abort();
   }
-  if (!isJson && table.isEmpty) process.stderr.write(`${nothing}\n`);
+  if (!isJson && table.isEmpty) process.stderr.write(`${listing.nothing}\n`);
   return EXIT_OK;
 }
 
-function callOf({ path, options, queryOptions, words }: Listing<never>): ControlCall {
+function callOf(
+  { path, queryOptions }: Pick<Listing<never>, "path" | "queryOptions">,
+  { options, words }: ParsedArguments,
+): ControlCall {
   const query = new URLSearchParams();
   for (const name of queryOptions) {
     const value = options[name];

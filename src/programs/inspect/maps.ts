@@ -3,7 +3,7 @@
 import { type Command, Option } from "commander";
 import type { MappingEntry } from "../../control/inspection/maps.js";
 import { MAPPING_STATES } from "../../mapper/mapping-query.js";
-import { addRunOption, newCommand, parseArguments } from "../command-line.js";
+import { addRunOption, newCommand } from "../command-line.js";
 import { listEntries } from "./listing.js";
 import { spanText } from "./units.js";
 
@@ -39,13 +39,9 @@ export function define(): Command {
 }
 
 export async function run(args: readonly string[]): Promise<number> {
-  const parsed = parseArguments(define(), args);
-  if (typeof parsed === "number") return parsed;
-  return await listEntries<MappingEntry>({
+  return await listEntries<MappingEntry>(define(), args, {
     path: "/maps",
-    options: parsed.options,
     queryOptions: QUERY_OPTIONS,
-    words: parsed.words,
     columns: COLUMNS,
     row: mappingRow,
     nothing: "No mapping fits",

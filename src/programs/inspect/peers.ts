@@ -2,7 +2,7 @@
 
 import { type Command, Option } from "commander";
 import type { PeerEntry } from "../../control/inspection/peers.js";
-import { addRunOption, newCommand, parseArguments } from "../command-line.js";
+import { addRunOption, newCommand } from "../command-line.js";
 import { listEntries } from "./listing.js";
 import { PEER_COLUMNS, peerRow } from "./status-text.js";
 
@@ -22,13 +22,9 @@ export function define(): Command {
 }
 
 export async function run(args: readonly string[]): Promise<number> {
-  const parsed = parseArguments(define(), args);
-  if (typeof parsed === "number") return parsed;
-  return await listEntries<PeerEntry>({
+  return await listEntries<PeerEntry>(define(), args, {
     path: "/peers",
-    options: parsed.options,
     queryOptions: ["address", "verified", "limit"],
-    words: parsed.words,
     columns: PEER_COLUMNS,
     row: peerRow,
     nothing: "No remote gateway fits",

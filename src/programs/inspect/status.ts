@@ -26,8 +26,8 @@ export function define(): Command {
     .option("--explain", "with the meaning of each drop reason, and what to do")
     .addHelpText(
       "after",
-      "\nExit status: 0 all that runs is healthy, 3 something is not, 4 nothing runs, 77 not\n" +
-        "allowed to ask.",
+      "\nExit status: 0 all that runs is healthy, 3 something is not, 4 nothing runs,\n" +
+        "77 not allowed to ask.",
     );
   return addRunOption(command);
 }
