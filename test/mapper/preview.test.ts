@@ -154,26 +154,39 @@ function hostsRecord(
   return { kind, address: ip(address), gateway: ip(gateway), reference, line: 1, column: 1 };
 }
 
+/** What has to happen in the lives, so that they try what they are for. */
+const WANTED = [
+  ...["found", "created", "revived", "mapping-rate", "mapping-quota"],
+  ...["reference-exhausted", "tunnel-reference-unknown"],
+];
+/** A life seldom misses one of them; several never do. */
+const LIVES_MAX = 6;
+
 test("a preview says what the look-up then does, and does nothing", () => {
-  const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  const first = Number(process.env.SEED ?? Date.now() % 1_000_000);
   const outcomes = new Set<string>();
-  for (const share of SHARES) {
-    const life = new PreviewLife(seededRandom(seed), share);
-    for (let step = 0; step < STEPS; step++) {
-      try {
-        life.step();
-      } catch (error) {
-        throw new Error(`seed ${seed}, share ${share}, step ${step}`, { cause: error });
-      }
-    }
-    for (const outcome of life.outcomes) outcomes.add(outcome);
+  const isComplete = () => WANTED.every((outcome) => outcomes.has(outcome));
+  for (let seed = first; seed < first + LIVES_MAX && !isComplete(); seed++) {
+    for (const share of SHARES) liveThrough(seed, share, outcomes);
   }
-  const wanted = ["found", "created", "revived", "mapping-rate", "mapping-quota"];
-  const others = ["reference-exhausted", "tunnel-reference-unknown"];
-  for (const outcome of [...wanted, ...others]) {
-    assert.ok(outcomes.has(outcome), `seed ${seed}: never ${outcome}`);
-  }
+  assert.deepEqual(
+    WANTED.filter((outcome) => !outcomes.has(outcome)),
+    [],
+    `never seen from seed ${first} on`,
+  );
 });
+
+function liveThrough(seed: number, share: number, outcomes: Set<string>): void {
+  const life = new PreviewLife(seededRandom(seed), share);
+  for (let step = 0; step < STEPS; step++) {
+    try {
+      life.step();
+    } catch (error) {
+      throw new Error(`seed ${seed}, share ${share}, step ${step}`, { cause: error });
+    }
+  }
+  for (const outcome of life.outcomes) outcomes.add(outcome);
+}
 
 test("a full table is told before the packet that meets it", () => {
   const world = new World({ recordsMax: 40 });
