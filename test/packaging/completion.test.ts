@@ -59,7 +59,8 @@ source ${script}
 complete -C ${JSON.stringify(line)} | string replace -r '\\t.*' '' | string replace -r '^' 'hit:'
 `,
   },
-  // A terminal of its own (zsh/zpty), where every word that is offered is also printed.
+  // A terminal of its own (zsh/zpty), where every word that is offered is also printed. The mark in
+  // front of it is written otherwise in the command, which the terminal shows as well.
   zsh: {
     args: ["-f", "-c"],
     ask: (line, script) => `
@@ -70,7 +71,7 @@ zpty -w shell "compinit -D -u; source ${script}"
 zpty -w shell 'compadd() {
   if [[ \${@[1,(i)(-|--)]} == *-(O|A|D)\\ * ]]; then builtin compadd "$@"; return; fi
   typeset -a hits; builtin compadd -A hits "$@"
-  local hit; for hit in $hits; do [[ ! -d $hit ]] || hit+=/; print "hit:$hit"; done
+  local hit; for hit in $hits; do [[ ! -d $hit ]] || hit+=/; print "hi"t:$hit; done
   builtin compadd "$@"
 }'
 zpty -w shell "finish() { print END-OF-OFFERS }; zle -C offer list-choices _main_complete"
