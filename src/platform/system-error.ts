@@ -78,7 +78,7 @@ export function lastRefusal(action: string, syscall: string, advice = ""): Syste
 }
 
 function adviceFor(code: string): string {
-  if (isPermission(code)) return "run as root or give the process CAP_NET_ADMIN and CAP_NET_RAW";
+  if (isPermission(code)) return "run as root or give the process CAP_NET_ADMIN";
   if (code === "EMFILE") return "raise the limit of open files (ulimit -n, LimitNOFILE=)";
   if (code === "ENOSPC") return "free some space";
   if (code === "EADDRNOTAVAIL") return "choose an address that `ip address` lists";

@@ -57,6 +57,11 @@ export class UpLog {
     return this.#options.format === "text";
   }
 
+  /** True when the journal takes the lines. */
+  get isJournal(): boolean {
+    return this.#options.format === "journal";
+  }
+
   /** A line of the supervisor. */
   say(text: string, event: EventId, level: LogLevel = "I"): void {
     this.#limited(level, OWN_NAME, event, text);

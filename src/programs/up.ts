@@ -182,7 +182,8 @@ async function supervise(
     if ((await Promise.race([started, requested])) === "started") {
       const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
       const ready = `ready in ${seconds} s, ${summary(system.configuration)}`;
-      process.stdout.write(`ipref: ${ready}\n`);
+      // The journal takes both streams; elsewhere standard output tells scripts when to go on.
+      if (!log.isJournal) process.stdout.write(`ipref: ${ready}\n`);
       if (!log.isText) log.say(ready, "ready");
       service.ready(summary(system.configuration));
       process.on("SIGHUP", () => void service.reload(() => system.reload()));
