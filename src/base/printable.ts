@@ -11,6 +11,11 @@ export function printable(text: string): string {
   return text.replace(UNPRINTABLE, escaped);
 }
 
+/** Such a text of several lines, which stay lines. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
 /** JSON text, itself valid, that cannot confuse a terminal either; its lines stay lines. */
 export function printableJson(json: string): string {
   return json.replace(UNPRINTABLE, (character) =>

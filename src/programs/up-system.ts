@@ -12,7 +12,7 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EventId } from "../base/event.js";
 import { parsePrefix } from "../base/ip.js";
-import { printable } from "../base/printable.js";
+import { printableLines } from "../base/printable.js";
 import { changedSettings, localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { parseGatewayFlags } from "../control/gateway-flags.js";
@@ -61,7 +61,7 @@ export class ConfigurationRefused extends Error {
   readonly complaints: readonly string[];
 
   constructor(complaints: readonly string[]) {
-    const shown = complaints.map((text) => text.split("\n").map(printable).join("\n"));
+    const shown = complaints.map(printableLines);
     super(shown.join("\n"));
     this.complaints = shown;
   }

@@ -5,6 +5,7 @@
  */
 
 import { type Command, Option } from "commander";
+import { printable, printableJson, printableLines } from "../../base/printable.js";
 import type { CaptureLast, CaptureLine, MessageLine } from "../../control/capture/lines.js";
 import { addRunOption, newCommand, parseArguments } from "../command-line.js";
 import { EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "../exit-status.js";
@@ -16,7 +17,8 @@ import { lineWriter } from "./output.js";
 
 const HELP = `
 The filter joins terms by and, or, not and parentheses:
-  host ADDRESS   net PREFIX   port N   proto tcp|udp|icmp|N   gateway ADDRESS   reference REFERENCE
+  host ADDRESS   net PREFIX   port N   proto tcp|udp|icmp|N
+  gateway ADDRESS   reference REFERENCE
   side local|tunnel   verdict forwarded|dropped|slow   drop REASON
 
 Examples:
@@ -60,7 +62,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return await capture(String(parsed.options.run), wish);
   } catch (error) {
     if (error instanceof FileRefused) {
-      process.stderr.write(`${error.message}\n`);
+      process.stderr.write(`${printable(error.message)}\n`);
       return error.exitStatus;
     }
     return complainUnavailable(error);
@@ -68,7 +70,7 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 function refuse(message: string): number {
-  process.stderr.write(`${message}\n`);
+  process.stderr.write(`${printableLines(message)}\n`);
   return EXIT_USAGE;
 }
 
@@ -157,7 +159,7 @@ async function printLines(
       return EXIT_OK;
     }
     const shown = line.side === "mapper" ? messageText(line) : captureText(line);
-    const isRead = await writer.write(`${isJson ? text : shown}\n`);
+    const isRead = await writer.write(`${isJson ? printableJson(text) : shown}\n`);
     if (!isRead && !ending.isAsked) ending.ask();
   }
   process.stderr.write("The capture broke off: the gateway has ended\n");
