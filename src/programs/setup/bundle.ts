@@ -9,7 +9,7 @@ import { hostname } from "node:os";
 import { gzipSync } from "node:zlib";
 import type { Command } from "commander";
 import { formatPrefix, parsePrefix } from "../../base/ip.js";
-import { printable } from "../../base/printable.js";
+import { printable, printableJson, printableLines } from "../../base/printable.js";
 import { readConfiguration } from "../../control/config/read.js";
 import type { UpConfiguration } from "../../control/config/settings.js";
 import { ControlUnavailable } from "../../platform/control-client.js";
@@ -71,8 +71,8 @@ export async function run(args: readonly string[]): Promise<number> {
   const say = output === STANDARD_OUTPUT && file !== undefined ? process.stderr : process.stdout;
   say.write(
     options.json === true
-      ? `${JSON.stringify({ file: file ?? null, ...manifest }, null, 2)}\n`
-      : reportText(manifest, file),
+      ? `${printableJson(JSON.stringify({ file: file ?? null, ...manifest }, null, 2))}\n`
+      : printableLines(reportText(manifest, file)),
   );
   return EXIT_OK;
 }

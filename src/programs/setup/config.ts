@@ -5,6 +5,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { printableJson } from "../../base/printable.js";
 import { configurationSchemaText } from "../../control/config/json-schema.js";
 import { newCommand, parseArguments } from "../command-line.js";
 import { EXIT_CONFIGURATION, EXIT_OK } from "../exit-status.js";
@@ -83,7 +84,7 @@ async function check(words: readonly string[], options: Options): Promise<number
   const files = named.length > 0 ? named : [undefined];
   const results: Checked[] = [];
   for (const file of files) results.push(await checkOne(file, settingFlags(options)));
-  if (options.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
+  if (options.json === true) process.stdout.write(`${printableJson(JSON.stringify(results))}\n`);
   else for (const result of results) report(result);
   return results.every(({ isUsable }) => isUsable) ? EXIT_OK : EXIT_CONFIGURATION;
 }
@@ -128,8 +129,8 @@ function show(word: string | undefined, options: Options): number {
     const values = shownValues(read.configuration, read.origins, machine);
     process.stdout.write(
       options.json === true
-        ? `${JSON.stringify(valuesAsData(values), null, 2)}\n`
-        : valuesAsToml(values, options.origin === true),
+        ? `${printableJson(JSON.stringify(valuesAsData(values), null, 2))}\n`
+        : printableJson(valuesAsToml(values, options.origin === true)),
     );
     return EXIT_OK;
   } catch (error) {

@@ -21,7 +21,7 @@ import { createInterface } from "node:readline/promises";
 import { pathToFileURL } from "node:url";
 import { type Command, Option } from "commander";
 import { formatIp, formatPrefix } from "../../base/ip.js";
-import { printable } from "../../base/printable.js";
+import { printable, printableJson } from "../../base/printable.js";
 import { flagComplaints, readConfiguration } from "../../control/config/read.js";
 import { newCommand, parseArguments, RUN_FOLDER } from "../command-line.js";
 import { repositoryRoot } from "../demo/gateway-process.js";
@@ -162,7 +162,10 @@ async function write(facts: MachineFacts, choices: Choices, flags: InitFlags): P
   const text = configurationText(choices, { file: isStandardOutput ? undefined : output, schema });
   const read = readConfiguration({ file: output, text, flags: new Map() });
   if (!read.ok) return refuse(read.complaints.join("\n"), EXIT_CONFIGURATION);
-  if (isJson) process.stdout.write(`${JSON.stringify(asData(facts, choices, text), null, 2)}\n`);
+  if (isJson)
+    process.stdout.write(
+      `${printableJson(JSON.stringify(asData(facts, choices, text), null, 2))}\n`,
+    );
   else if (isStandardOutput) process.stdout.write(text);
   const say = isStandardOutput ? process.stderr : process.stdout;
   if (!isJson) say.write(`${choicesText(choices)}\n`);

@@ -146,3 +146,17 @@ test("complaints about a file of others show no control characters", () => {
   assert.match(stderr, /ev\\u001b\[31mil/);
   assert.doesNotMatch(stderr, /[^\n\P{C}]/u);
 });
+
+test("values of files of others are shown without control characters, and stay the same", () => {
+  const path = file("strange.toml", '[publish]\ntsig-key = "/keys/\\u202e\\u009b31m"\n');
+  for (const words of [
+    ["show", path],
+    ["show", "--json", path],
+    ["check", "--json", path],
+  ]) {
+    const { stdout } = config(...words);
+    assert.doesNotMatch(stdout, /[^\n\P{C}]/u, words.join(" "));
+  }
+  const shown = parse(config("show", path).stdout) as { publish: Record<string, unknown> };
+  assert.equal(shown.publish["tsig-key"], "/keys/\u202e\u009b31m");
+});
