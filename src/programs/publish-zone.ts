@@ -20,6 +20,7 @@ import {
 } from "../base/reference.js";
 import { localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
+import { readTrusted } from "./trusted-file.js";
 import { gatewayName, pathsOf } from "./up-plan.js";
 
 /** Time to live of records in both zones, in seconds. */
@@ -93,7 +94,7 @@ export async function lockZone(configuration: UpConfiguration): Promise<() => vo
 export function readLocalZone(configuration: UpConfiguration): LocalZone {
   const { localZone } = pathsOf(configuration);
   const text = existsSync(localZone)
-    ? readFileSync(localZone, "utf8")
+    ? readTrusted(localZone)
     : emptyZone(configuration.publish.local);
   const names = text.split("\n").flatMap((line, index) => {
     const match = RECORD.exec(line);

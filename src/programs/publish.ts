@@ -14,11 +14,18 @@ import {
   parsePrefix,
   prefixContains,
 } from "../base/ip.js";
+import { printable } from "../base/printable.js";
 import { parseReference, type Reference } from "../base/reference.js";
 import { localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
 import { newCommand, parseArguments } from "./command-line.js";
-import { EXIT_NO_PERMISSION, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE } from "./exit-status.js";
+import {
+  EXIT_FAILED,
+  EXIT_NO_PERMISSION,
+  EXIT_OK,
+  EXIT_UNAVAILABLE,
+  EXIT_USAGE,
+} from "./exit-status.js";
 import { type RecordChange, sendUpdate } from "./publish-update.js";
 import {
   aaRecord,
@@ -35,6 +42,7 @@ import {
   writeOwnNames,
   writePublicZone,
 } from "./publish-zone.js";
+import { FileUntrusted } from "./trusted-file.js";
 import { addConfigurationFlags, loadConfiguration, settingFlags } from "./up.js";
 import { isRunning, readState } from "./up-machine.js";
 import { pathsOf } from "./up-plan.js";
@@ -94,6 +102,10 @@ export async function run(args: readonly string[]): Promise<number> {
     if (code === "EACCES" || code === "EPERM") {
       process.stderr.write(`Cannot change ${path ?? "ipref up"}: ${code}; this needs root\n`);
       return EXIT_NO_PERMISSION;
+    }
+    if (error instanceof FileUntrusted) {
+      process.stderr.write(`Cannot read the published names: ${printable(error.message)}\n`);
+      return EXIT_FAILED;
     }
     if (!(error instanceof Refused || error instanceof ConfigurationRefused)) throw error;
     process.stderr.write(`${error.message}\n`);

@@ -17,6 +17,7 @@ import {
 import { networkInterfaces } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { type IpAddress, isLoopback, parseIp, sameAddress } from "../base/ip.js";
+import { readTrusted } from "./trusted-file.js";
 
 const RESOLV_CONF = "/etc/resolv.conf";
 /** The servers behind the stub of systemd-resolved, systemd-resolved.service(8). */
@@ -70,7 +71,7 @@ export function knownProcess(pid: number): KnownProcess {
 /** Reads a state file; undefined without one or with one that is not ours. */
 export function readState(path: string): UpState | undefined {
   try {
-    const state = JSON.parse(readFileSync(path, "utf8")) as UpState;
+    const state = JSON.parse(readTrusted(path)) as UpState;
     return typeof state.supervisor?.pid === "number" ? state : undefined;
   } catch {
     return undefined;
@@ -112,8 +113,11 @@ export function upstreamsOf(rememberedPath: string): readonly string[] {
     remember(rememberedPath, found);
     return found;
   }
-  if (!existsSync(rememberedPath)) return [];
-  return readFileSync(rememberedPath, "utf8").split("\n").filter(Boolean);
+  try {
+    return readTrusted(rememberedPath).split("\n").filter(Boolean);
+  } catch {
+    return [];
+  }
 }
 
 /** A test of the configuration by an ordinary user may not write, and need not. */

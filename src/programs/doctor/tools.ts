@@ -1,11 +1,12 @@
 /** What the doctor's checks read of the machine: files, processes, output of programs. */
 
 import { execFile } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { shellWord } from "../../control/doctor/finding.js";
 import { serviceOf } from "../../control/doctor/sockets-table.js";
 import { repositoryRoot } from "../demo/gateway-process.js";
+import { readTrusted } from "../trusted-file.js";
 
 /** Programs of iproute2 and nftables live in sbin, which an ordinary user does not search. */
 const SEARCH_PATH = `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`;
@@ -47,10 +48,10 @@ export function hasProgram(name: string): boolean {
   return SEARCH_PATH.split(delimiter).some((folder) => existsSync(join(folder, name)));
 }
 
-/** Content of a file; undefined when it cannot be read. */
+/** Content of a file; undefined when it cannot be read, or is not to be trusted. */
 export function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readTrusted(path);
   } catch {
     return undefined;
   }

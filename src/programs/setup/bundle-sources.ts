@@ -11,9 +11,9 @@ import type { UpConfiguration } from "../../control/config/settings.js";
 import { repositoryRoot } from "../demo/gateway-process.js";
 import { runProgram } from "../doctor/tools.js";
 import { askPart, PART_NAMES, type PartName } from "../inspect/ask.js";
+import { readTrusted } from "../trusted-file.js";
 import { pathsOf } from "../up-plan.js";
 import type { NamedText } from "./anonymise.js";
-import { readCollected } from "./collected-file.js";
 
 /** Mappings and remote gateways in a bundle: a summary, not the whole. */
 const ENTRIES_MAX = 500;
@@ -165,7 +165,7 @@ function logSources({ logFiles }: BundleOrder): BundleSource[] {
       },
     ),
     ...logFiles.map((path, index) =>
-      source(`log-${index + 1}.txt`, path, () => readCollected(path, FILE_BYTES_MAX, "tail"), {
+      source(`log-${index + 1}.txt`, path, () => readTrusted(path, FILE_BYTES_MAX, "tail"), {
         keeps: "tail",
       }),
     ),
@@ -174,7 +174,7 @@ function logSources({ logFiles }: BundleOrder): BundleSource[] {
 
 /** The beginning of a text file; those that matter are far shorter. */
 function textOf(path: string): string {
-  return readCollected(path, FILE_BYTES_MAX, "head");
+  return readTrusted(path, FILE_BYTES_MAX, "head");
 }
 
 function machineSources(): BundleSource[] {

@@ -1,19 +1,30 @@
 /**
- * Reads the files of a bundle. Some lie in folders where others than the caller may write, and the
- * caller is root as a rule: a link of theirs must not bring in a file that they cannot read, a pipe
- * must not wait, and no file is read beyond what a bundle takes.
+ * Reads files in folders where others than the caller may write, such as the service's user, while
+ * the caller is root as a rule: a link of theirs must not bring in a file that they cannot read, a
+ * pipe must not wait, and no file is read beyond a bound.
  */
 
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 
 const PIECE_BYTES = 65_536;
+/** A local zone with 100,000 names has 6 MB. */
+const FILE_BYTES_MAX = 64 * 2 ** 20;
+
+/** A file that is not read; the message says why. */
+export class FileUntrusted extends Error {
+  override readonly name = "FileUntrusted";
+}
 
 /** The text of a file, or `bytesMax` octets of one end; throws with the reason. */
-export function readCollected(path: string, bytesMax: number, keeps: "head" | "tail"): string {
+export function readTrusted(
+  path: string,
+  bytesMax = FILE_BYTES_MAX,
+  keeps: "head" | "tail" = "head",
+): string {
   const file = openTrusted(path);
   try {
     const facts = fstatSync(file);
-    if (!facts.isFile()) throw new Error("it is no regular file");
+    if (!facts.isFile()) throw new FileUntrusted(`${path} is no regular file`);
     // Files of /proc have size 0.
     const skipped = keeps === "tail" ? Math.max(0, facts.size - bytesMax) : 0;
     return readFrom(file, skipped, bytesMax).toString("utf8");
@@ -32,7 +43,7 @@ function openTrusted(path: string): number {
   }
   const { uid } = lstatSync(path);
   if (uid !== 0 && uid !== process.geteuid?.()) {
-    throw new Error(`it is a link that belongs to user ${uid}`);
+    throw new FileUntrusted(`${path} is a link that belongs to user ${uid}`);
   }
   return openSync(path, O_RDONLY | O_NONBLOCK);
 }
