@@ -111,9 +111,10 @@ export class EgressLoop {
     if (this.#input.count > 0) this.#move(this.#input);
     if (!tun.hasSidePackets()) return;
     side?.begin();
-    tun.readSideBatch(this.#sideInput);
-    if (this.#sideInput.count > 0) this.#move(this.#sideInput);
-    side?.end();
+    const input = this.#sideInput;
+    tun.readSideBatch(input);
+    if (input.count > 0) this.#move(input);
+    side?.end(input.count, octetsOf(input));
   }
 
   #move(input: PacketBatch): void {
@@ -257,4 +258,11 @@ export class EgressLoop {
       handOver.datagram(RING_SEND_TOO_BIG, assemblyOffset, total, address, port);
     }
   }
+}
+
+/** Octets of the packets of a batch. */
+function octetsOf({ count, lengths }: PacketBatch): number {
+  let octets = 0;
+  for (let index = 0; index < count; index++) octets += lengths[index]!;
+  return octets;
 }

@@ -13,6 +13,13 @@ import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
  * an answer, both directions.
  */
 const LIMITS: BudgetLimits = { burstMs: 2, share: 0.01, restMs: 5 };
+/**
+ * At most this counts for a packet and for each of its octets: twice what a small packet and a
+ * super-packet take (November 2026). The clock may show a thousand times as much when the thread had
+ * to wait for a processor, and a ping must not pay for that.
+ */
+const PACKET_MS_MAX = 0.006;
+const OCTET_MS_MAX = 0.000_01;
 
 /** The budget of one worker. */
 export class SideQueue {
@@ -50,11 +57,12 @@ export class SideQueue {
     this.#startLoad = this.#ownLoad();
   }
 
-  /** It is done with them. */
-  end(): void {
+  /** It is done with so many packets of so many octets. */
+  end(packets: number, octets: number): void {
     const nowMs = this.#nowMs();
+    const workMaxMs = packets * PACKET_MS_MAX + octets * OCTET_MS_MAX;
     this.#sideLoad += this.#ownLoad() - this.#startLoad;
-    const restMs = this.#budget.spend(this.#startMs, nowMs, this.#mainLoad);
+    const restMs = this.#budget.spend({ startMs: this.#startMs, nowMs, workMaxMs }, this.#mainLoad);
     if (restMs > 0) this.#restUntilMs = nowMs + restMs;
   }
 }

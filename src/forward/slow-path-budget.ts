@@ -25,7 +25,7 @@ export interface BudgetLimits {
  * lasting flood some 500 packets a second do.
  */
 const SLOW_PATH: BudgetLimits = { burstMs: 30, share: 0.03, restMs: 10 };
-/** Longest rest: one piece of work that took very long was a pause of the machine. */
+/** Longest rest. */
 const REST_MS_MAX = 200;
 /** What a packet costs beside its octets, in octets (November 2026). */
 const LOAD_OF_PACKET = 300;
@@ -36,6 +36,16 @@ const BUSY_LOAD_PER_SECOND = 30_000_000;
  * 200 ms (RFC 6298, Linux), and must not find the way taken when it goes on.
  */
 const BUSY_MS = 2_000;
+
+/**
+ * A piece of work by the clock. A thread that had to wait for a processor in the middle of it has not
+ * worked meanwhile: no more than `workMaxMs` counts.
+ */
+export interface PieceOfWork {
+  readonly startMs: number;
+  readonly nowMs: number;
+  readonly workMaxMs: number;
+}
 
 /** What forwarding so many packets of so many octets costs, as a number to compare. */
 export function forwardingLoad(packets: number, octets: number): number {
@@ -67,14 +77,14 @@ export class SlowPathBudget {
   }
 
   /**
-   * After a piece of work from `startMs` to `nowMs`: milliseconds to rest, 0 to go on. Asks for
-   * `load` only when the bucket is empty.
+   * After a piece of work: milliseconds to rest, 0 to go on. Asks for `load` only when the bucket is
+   * empty.
    */
-  spend(startMs: number, nowMs: number, load: () => number): number {
+  spend({ startMs, nowMs, workMaxMs }: PieceOfWork, load: () => number): number {
     const { burstMs, share, restMs } = this.#limits;
     const filled = this.#leftMs + share * (nowMs - this.#filledAtMs);
     this.#filledAtMs = nowMs;
-    this.#leftMs = Math.min(burstMs, filled) - (nowMs - startMs);
+    this.#leftMs = Math.min(burstMs, filled) - Math.min(nowMs - startMs, workMaxMs);
     if (this.#leftMs > 0) return 0;
     if (this.#isFastPathBusy(nowMs, load())) {
       return Math.min(REST_MS_MAX, Math.max(restMs, -this.#leftMs / share));

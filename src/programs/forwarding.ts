@@ -25,6 +25,8 @@ import type { WasmParts } from "./kernel-choice.js";
 
 /** Packets taken from all rings in one turn of the event loop: about a millisecond. */
 const PACKETS_PER_TURN_MAX = 16;
+/** At most this counts for a packet: twice what one takes (forward/slow-path-budget.ts). */
+const PACKET_MS_MAX = 0.12;
 const SLOW_PATH_FULL = dropCounterIndex("slow-path-full");
 const HEARTBEATS = counterIndex("heartbeats");
 /** How often an answer to a nudge is looked for. */
@@ -201,7 +203,9 @@ class RunningForwarding implements Forwarding {
     if (this.#isStopping) return;
     const areAllAsleep = this.#rings.map((ring) => ring.sleep()).every((isAsleep) => isAsleep);
     if (areAllAsleep) return;
-    const restMs = this.#budget.spend(startMs, monotonicMs(), () => this.#load());
+    const workMaxMs = (PACKETS_PER_TURN_MAX - budget) * PACKET_MS_MAX;
+    const work = { startMs, nowMs: monotonicMs(), workMaxMs };
+    const restMs = this.#budget.spend(work, () => this.#load());
     if (restMs === 0) this.#turn = setImmediate(() => this.#drain());
     else this.#startRest(restMs);
   }

@@ -24,7 +24,7 @@ function readingOf(totalMs: number, mainPerMs: number, sidePerMs: number): numbe
       side.begin();
       nowMs += 0.2;
       sideMs += 0.2;
-      side.end();
+      side.end(64, 6_400);
     } else nowMs += 0.1;
   }
   return sideMs;
@@ -54,7 +54,22 @@ test("A burst is read at once, also while the gateway is busy", () => {
     assert.equal(side.restMs(), 0);
     side.begin();
     nowMs += 0.2;
-    side.end();
+    side.end(64, 6_400);
+  }
+});
+
+test("A worker that waits for a processor does not make a few pings wait", () => {
+  let nowMs = 0;
+  const side = new SideQueue(
+    () => nowMs,
+    () => nowMs * BUSY_PER_MS,
+    () => 0,
+  );
+  for (let count = 0; count < 1000; count++) {
+    assert.equal(side.restMs(), 0, `ping ${count}`);
+    side.begin();
+    nowMs += 10;
+    side.end(1, 84);
   }
 });
 

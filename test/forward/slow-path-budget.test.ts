@@ -2,7 +2,16 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { forwardingLoad, SlowPathBudget } from "../../src/forward/slow-path-budget.js";
+import {
+  forwardingLoad,
+  type PieceOfWork,
+  SlowPathBudget,
+} from "../../src/forward/slow-path-budget.js";
+
+/** Work without a pause. */
+function work(startMs: number, nowMs: number): PieceOfWork {
+  return { startMs, nowMs, workMaxMs: nowMs - startMs };
+}
 
 /** Milliseconds of work within `totalMs` of a flood, in pieces of one millisecond. */
 function workOf(totalMs: number, loadPerMs: number): number {
@@ -13,7 +22,7 @@ function workOf(totalMs: number, loadPerMs: number): number {
     const startMs = nowMs;
     nowMs++;
     workedMs++;
-    nowMs += budget.spend(startMs, nowMs, () => (nowMs - 1_000) * loadPerMs);
+    nowMs += budget.spend(work(startMs, nowMs), () => (nowMs - 1_000) * loadPerMs);
   }
   return workedMs;
 }
@@ -32,27 +41,38 @@ test("a burst goes through at once, also while the fast path is busy", () => {
   const budget = new SlowPathBudget(0, 0);
   for (let nowMs = 0; nowMs < 29; nowMs++) {
     const asked = () => assert.fail("the counters are not needed yet");
-    assert.equal(budget.spend(nowMs, nowMs + 1, asked), 0);
+    assert.equal(budget.spend(work(nowMs, nowMs + 1), asked), 0);
   }
 });
 
 test("the bucket fills again while the slow path has nothing to do", () => {
   const budget = new SlowPathBudget(0, 0);
-  assert.ok(budget.spend(0, 60, () => 10_000_000) > 0);
+  assert.ok(budget.spend(work(0, 60), () => 10_000_000) > 0);
   // 30 ms of debt and 10 ms of credit: 40 ms at 3 per cent of the time.
   assert.equal(
-    budget.spend(1_400, 1_409, () => 0),
+    budget.spend(work(1_400, 1_409), () => 0),
     0,
   );
 });
 
 test("a connection that is silent after losses still counts as busy", () => {
   const budget = new SlowPathBudget(0, 0);
-  assert.ok(budget.spend(0, 100, () => 10_000_000) > 0);
+  assert.ok(budget.spend(work(0, 100), () => 10_000_000) > 0);
   // Nothing was forwarded since.
-  assert.ok(budget.spend(110, 1_500, () => 10_000_000) > 0);
+  assert.ok(budget.spend(work(110, 1_500), () => 10_000_000) > 0);
   assert.equal(
-    budget.spend(1_510, 2_500, () => 10_000_000),
+    budget.spend(work(1_510, 2_500), () => 10_000_000),
     0,
   );
+});
+
+test("time in which the thread waited for a processor is not charged", () => {
+  const budget = new SlowPathBudget(0, 0);
+  for (let nowMs = 0; nowMs < 1_000; nowMs += 100) {
+    const piece = { startMs: nowMs, nowMs: nowMs + 100, workMaxMs: 2 };
+    assert.equal(
+      budget.spend(piece, () => nowMs * 1_000_000),
+      0,
+    );
+  }
 });
