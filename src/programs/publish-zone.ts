@@ -9,7 +9,7 @@
  * file by which the own DNS server answers published names with their local addresses.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { formatIp, type IpAddress, parseIp } from "../base/ip.js";
 import {
@@ -20,7 +20,7 @@ import {
 } from "../base/reference.js";
 import { localVersion } from "../control/config/read.js";
 import type { UpConfiguration } from "../control/config/settings.js";
-import { readTrusted } from "./trusted-file.js";
+import { readTrusted, replaceFile } from "./trusted-file.js";
 import { gatewayName, pathsOf } from "./up-plan.js";
 
 /** Time to live of records in both zones, in seconds. */
@@ -242,13 +242,6 @@ export function freeReference(
 }
 
 function replaceWhenChanged(path: string, text: string): void {
-  if (existsSync(path) && readFileSync(path, "utf8") === text) return;
+  if (existsSync(path) && readTrusted(path) === text) return;
   replaceFile(path, text);
-}
-
-/** Readers see the old text or the new one. */
-function replaceFile(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(`${path}.new`, text);
-  renameSync(`${path}.new`, path);
 }

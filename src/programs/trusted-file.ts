@@ -1,10 +1,23 @@
 /**
- * Reads files in folders where others than the caller may write, such as the service's user, while
- * the caller is root as a rule: a link of theirs must not bring in a file that they cannot read, a
- * pipe must not wait, and no file is read beyond a bound.
+ * Reads and replaces files in folders where others than the caller may write, such as the service's
+ * user, while the caller is root as a rule: a link of theirs must not bring in a file that they
+ * cannot read, nor lead a new text elsewhere; a pipe must not wait; and no file is read beyond a
+ * bound.
  */
 
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
 
 const PIECE_BYTES = 65_536;
 /** A local zone with 100,000 names has 6 MB. */
@@ -31,6 +44,18 @@ export function readTrusted(
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * Replaces a file as a whole: readers see the old text or the new one. What lies in the way of the
+ * new file is removed, not written to.
+ */
+export function replaceFile(path: string, text: string, mode = 0o644): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const next = `${path}.new`;
+  rmSync(next, { force: true });
+  writeFileSync(next, text, { flag: "wx", mode });
+  renameSync(next, path);
 }
 
 /** Does not wait for the writer of a pipe, and follows no link of another user but root. */

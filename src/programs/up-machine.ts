@@ -5,19 +5,11 @@
  */
 
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { type IpAddress, isLoopback, parseIp, sameAddress } from "../base/ip.js";
-import { readTrusted } from "./trusted-file.js";
+import { readTrusted, replaceFile } from "./trusted-file.js";
 
 const RESOLV_CONF = "/etc/resolv.conf";
 /** The servers behind the stub of systemd-resolved, systemd-resolved.service(8). */
@@ -80,9 +72,7 @@ export function readState(path: string): UpState | undefined {
 
 /** Replaces the state file as a whole. */
 export function writeState(path: string, state: UpState): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFile(path, JSON.stringify(state), 0o600);
 }
 
 /** Undoes everything in a state but its processes; the file goes last. */

@@ -9,13 +9,14 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readTrusted } from "../../src/programs/trusted-file.js";
+import { readTrusted, replaceFile } from "../../src/programs/trusted-file.js";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "ipref-trusted-"));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
@@ -64,4 +65,17 @@ test("a link of root's or the caller's is followed, one of another user is not",
   assert.equal(readTrusted(link, 100, "head"), "only for root");
   lchownSync(link, NOBODY, NOBODY);
   assert.throws(() => readTrusted(link, 100, "head"), /a link that belongs to user 65534/);
+});
+
+test("replacing a file writes through no link that lies in the way", () => {
+  const path = join(FOLDER, "zone");
+  const victim = join(FOLDER, "victim");
+  writeFileSync(victim, "untouched");
+  symlinkSync(victim, `${path}.new`);
+  replaceFile(path, "first");
+  assert.deepEqual([readTrusted(path), readTrusted(victim)], ["first", "untouched"]);
+  symlinkSync(victim, `${path}.new`);
+  replaceFile(path, "second", 0o600);
+  assert.deepEqual([readTrusted(path), readTrusted(victim)], ["second", "untouched"]);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
 });
