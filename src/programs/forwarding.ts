@@ -25,8 +25,8 @@ import type { WasmParts } from "./kernel-choice.js";
 
 /** Packets taken from all rings in one turn of the event loop: about a millisecond. */
 const PACKETS_PER_TURN_MAX = 16;
-/** At most this counts for a packet: twice what one takes (forward/slow-path-budget.ts). */
-const PACKET_MS_MAX = 0.12;
+/** At most this counts for a packet: thrice what one takes (forward/slow-path-budget.ts). */
+const PACKET_MS_MAX = 0.2;
 const SLOW_PATH_FULL = dropCounterIndex("slow-path-full");
 const HEARTBEATS = counterIndex("heartbeats");
 /** How often an answer to a nudge is looked for. */
