@@ -15,8 +15,8 @@ import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
 const LIMITS: BudgetLimits = { burstMs: 2, share: 0.01, restMs: 5 };
 /**
  * At most this counts for a packet and for each of its octets: three times what a small packet and
- * twice what a super-packet takes (November 2026). The clock may show a thousand times as much when the thread had
- * to wait for a processor, and a ping must not pay for that.
+ * twice what a super-packet takes (November 2026). The clock may show a thousand times as much when
+ * the thread had to wait for a processor, and a ping must not pay for that.
  */
 const PACKET_MS_MAX = 0.01;
 const OCTET_MS_MAX = 0.000_01;

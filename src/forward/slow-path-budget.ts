@@ -38,8 +38,8 @@ const BUSY_LOAD_PER_SECOND = 30_000_000;
 const BUSY_MS = 2_000;
 
 /**
- * A piece of work by the clock. A thread that had to wait for a processor in the middle of it has not
- * worked meanwhile: no more than `workMaxMs` counts.
+ * A piece of work by the clock. A thread that had to wait for a processor in the middle of it has
+ * not worked meanwhile: no more than `workMaxMs` counts.
  */
 export interface PieceOfWork {
   readonly startMs: number;
@@ -77,8 +77,8 @@ export class SlowPathBudget {
   }
 
   /**
-   * After a piece of work: milliseconds to rest, 0 to go on. Asks for `load` only when the bucket is
-   * empty.
+   * After a piece of work: milliseconds to rest, 0 to go on. Asks for `load` only when the bucket
+   * is empty.
    */
   spend({ startMs, nowMs, workMaxMs }: PieceOfWork, load: () => number): number {
     const { burstMs, share, restMs } = this.#limits;
