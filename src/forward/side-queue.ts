@@ -9,7 +9,7 @@ import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
 
 /**
  * A burst is what a few hundred pings or first packets need (3 microseconds each, November 2026);
- * of a lasting flood some 5,000 packets a second pass. Each of them costs both gateways and, with
+ * of a lasting flood 1,000 to 3,000 packets a second pass. Each costs both gateways and, with
  * an answer, both directions.
  */
 const LIMITS: BudgetLimits = { burstMs: 2, share: 0.01, restMs: 5 };
