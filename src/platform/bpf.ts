@@ -21,6 +21,9 @@ const BPF_F_MMAPABLE = 1 << 10;
 const ATTRIBUTE_BYTES = 128;
 const ADVICE = "give the process CAP_BPF";
 
+/** Union bpf_attr. */
+const attributes = allocateMemory(ATTRIBUTE_BYTES);
+
 // asm-generic/mman-common.h
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -84,7 +87,8 @@ export interface SharedValue {
  * the rest of its life. The caller closes the descriptor. Throws SystemCallError.
  */
 export function createSharedValue(lengthBytes: number): SharedValue {
-  const { view, address } = allocateMemory(ATTRIBUTE_BYTES);
+  const { bytes: all, view, address } = attributes;
+  all.fill(0);
   view.setUint32(0, BPF_MAP_TYPE_ARRAY, true);
   view.setUint32(4, 4, true);
   view.setUint32(8, lengthBytes, true);
@@ -104,7 +108,8 @@ export function loadPacketProgram(program: readonly BpfInstruction[]): number {
   const code = encode(program);
   const license = allocateMemory(8);
   cStringInto(license, 0, "GPL");
-  const { view, address } = allocateMemory(ATTRIBUTE_BYTES);
+  const { bytes, view, address } = attributes;
+  bytes.fill(0);
   view.setUint32(0, BPF_PROG_TYPE_SOCKET_FILTER, true);
   view.setUint32(4, program.length, true);
   view.setBigUint64(8, BigInt(code.address), true);

@@ -27,6 +27,9 @@ import { lastRefusal } from "./system-error.js";
 // linux/if_tun.h: _IOR('T', 224, int).
 const TUNSETSTEERINGEBPF = 0x800454e0;
 
+/** Descriptor of a program, for the kernel to read. */
+const descriptor = allocateMemory(4);
+
 /** More fragments, and the offset of a fragment (RFC 791 3.1). */
 const FRAGMENT_BITS = 0x3fff;
 const RESULT = 0;
@@ -60,9 +63,8 @@ export function steerQueues(fd: number, options: SteeringOptions): Uint8Array {
   const known = createSharedValue(KNOWN_BUCKETS);
   try {
     const program = loadPacketProgram(steeringProgram(options, known.fd));
-    const { view, address } = allocateMemory(4);
-    view.setInt32(0, program, true);
-    const result = libc.ioctl(fd, TUNSETSTEERINGEBPF, address);
+    descriptor.view.setInt32(0, program, true);
+    const result = libc.ioctl(fd, TUNSETSTEERINGEBPF, descriptor.address);
     const refusal = result < 0 ? lastRefusal("steer the TUN queues", "ioctl") : undefined;
     libc.close(program);
     if (refusal !== undefined) throw refusal;

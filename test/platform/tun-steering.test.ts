@@ -20,6 +20,10 @@ const SIDE = LANES;
 
 const OWN = { 4: parseIp("10.240.0.1")!, 6: parseIp("fd00:eaea::1")! } as const;
 
+/** What system calls read and write; it outlives them all. */
+const outgoing = allocateMemory(SOCKADDR_LL_LENGTH + 2048);
+const incoming = allocateMemory(2048);
+
 /** Addresses that are known, and others. */
 function addresses(version: 4 | 6, isKnown: boolean): Uint8Array[] {
   return Array.from({ length: 8 }, (_, index) => {
@@ -50,7 +54,7 @@ function makeSender(device: TunDevice, version: 4 | 6): (packet: Uint8Array) => 
   const fd = libc.socket(AF_PACKET, SOCK_DGRAM, 0);
   assert.ok(fd >= 0);
   return (packet) => {
-    const { bytes, view, address } = allocateMemory(SOCKADDR_LL_LENGTH + packet.length);
+    const { bytes, view, address } = outgoing;
     view.setUint16(0, AF_PACKET, true);
     view.setUint16(2, version === 4 ? 0x0800 : 0x86dd);
     view.setInt32(4, link.ifindex, true);
@@ -63,7 +67,7 @@ function makeSender(device: TunDevice, version: 4 | 6): (packet: Uint8Array) => 
 
 /** The queue in which the one packet lies that waits; it is taken out. */
 function takeFrom(device: TunDevice): number {
-  const { address } = allocateMemory(2048);
+  const { address } = incoming;
   const queues = [...device.queueFds, device.side!.fd];
   const found = queues.map((fd) => libc.read(fd, address, 2048) > 0);
   assert.equal(found.filter(Boolean).length, 1, "one queue has the packet");
@@ -72,7 +76,7 @@ function takeFrom(device: TunDevice): number {
 
 /** Packets that waited in a queue. */
 function drain(fd: number): number {
-  const { address } = allocateMemory(2048);
+  const { address } = incoming;
   let count = 0;
   while (libc.read(fd, address, 2048) > 0) count++;
   return count;
