@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { HealthReport } from "../../src/control/health.js";
+import { PAGE_LIFE_MS } from "../../src/control/inspection/monitoring.js";
 import { callControl } from "../../src/platform/control-client.js";
 import { repositoryRoot } from "../../src/programs/demo/gateway-process.js";
 import { Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
@@ -206,6 +207,8 @@ describe("monitoring of ipref up", { skip: upWhy?.reason ?? false, timeout: 120_
     const agent = state.parts[2]!.pid;
     process.kill(agent, "SIGSTOP");
     try {
+      // Pages from before are shown that long.
+      await new Promise((resolve) => setTimeout(resolve, 2 * PAGE_LIFE_MS));
       const values = valuesOf((await curl("/metrics")).body);
       assert.equal(values.get('ipref_up_part_scrape_success{part="agent"}'), 0);
       assert.equal(values.get('ipref_up_part_scrape_success{part="gateway"}'), 1);

@@ -24,7 +24,7 @@ export type MonitoringPath = (typeof MONITORING_PATHS)[number];
  * The page of an HTTP port is made anew after this time, never twice at once: asking often costs
  * nothing, even when a part takes long to answer.
  */
-const PAGE_LIFE_MS = 250;
+export const PAGE_LIFE_MS = 250;
 
 /** One page as it is answered. */
 export interface MonitoringReply {
