@@ -6,7 +6,12 @@ import { appendFileSync, copyFileSync, existsSync, readFileSync, writeFileSync }
 import { basename, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { repositoryRoot, startGateway } from "../../src/programs/demo/gateway-process.js";
-import { type CommandResult, run, waitFor } from "../../src/programs/demo/namespaces.js";
+import {
+  type CommandResult,
+  Namespaces,
+  run,
+  waitFor,
+} from "../../src/programs/demo/namespaces.js";
 import {
   createNetwork,
   type Network,
@@ -21,12 +26,30 @@ import { answeredCount, hostsLines } from "../support/lab.js";
 const PACKAGES = ["systemd", "dbus", "libstdc++6", "iproute2", "man-db", "procps"];
 
 const why = await whyNoNamespaces(["ip", "ping", "dpkg-deb", "unshare", "nsenter", "tar"]);
-const skip = why?.reason ?? whyNoDebianRoot(PACKAGES) ?? whyNoMachine() ?? false;
+const skip =
+  why?.reason ?? whyNoDebianRoot(PACKAGES) ?? whyNoMachine() ?? (await whyNoBoot()) ?? false;
 const PACKAGE_SCRIPT = join(repositoryRoot(), "scripts", "package-deb.js");
 const VERSIONS = ["0.1.0", "0.1.1~test"] as const;
 const UNITS = ["ipref", "ipref-gateway", "ipref-resolver", "ipref-dns-agent"];
 /** CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_BPF by number, capabilities(7). */
 const CAPABILITIES = ((1n << 10n) | (1n << 12n) | (1n << 39n)).toString(16).padStart(16, "0");
+
+/** Why Debian, without anything of ours, does not boot here; undefined when it does. */
+async function whyNoBoot(): Promise<string | undefined> {
+  const namespaces = new Namespaces();
+  try {
+    const network = await namespaces.add("boot");
+    const root = join(namespaces.subdirectory("boot"), "root");
+    makeDebianRoot(root, PACKAGES);
+    const machine = await DebianMachine.boot(namespaces, network, root);
+    await machine.stop();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.slice(0, 500) : String(error);
+  } finally {
+    await namespaces.destroy();
+  }
+}
 
 describe("the Debian package", { skip, concurrency: 1, timeout: 400_000 }, () => {
   let network: Network;
