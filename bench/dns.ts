@@ -13,6 +13,7 @@ import { createWriteStream, existsSync, readFileSync, writeFileSync } from "node
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { repositoryRoot, stopProcess } from "../src/programs/demo/gateway-process.js";
+import { knotServer } from "../src/programs/demo/home-servers.js";
 import { Namespaces, waitFor } from "../src/programs/demo/namespaces.js";
 import { whyNoNamespaces } from "../src/programs/demo/requirements.js";
 import { block, CASES, type Case, FORWARD, IPREF, KNOT_PORT, many, NAMES } from "./dns-cases.js";
@@ -269,18 +270,7 @@ function zoneText(): string {
 }
 
 function knotConfiguration(folder: string): string {
-  return `server:
-  rundir: ${folder}
-  listen: 127.0.0.1@${KNOT_PORT}
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-zone:
+  return `${knotServer(folder, [`127.0.0.1@${KNOT_PORT}`])}zone:
   - domain: example.com
     file: ${folder}/example.com.zone
 `;

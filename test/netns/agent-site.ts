@@ -9,8 +9,9 @@ import { buildGetEaRequest, readGetEaReply } from "../../src/dns/mapper-client-m
 import { Reactor } from "../../src/platform/reactor.js";
 import { connectSeqpacket } from "../../src/platform/seqpacket.js";
 import { repositoryRoot, stopProcess } from "../../src/programs/demo/gateway-process.js";
+import { knotServer } from "../../src/programs/demo/home-servers.js";
 import { Namespaces, waitFor } from "../../src/programs/demo/namespaces.js";
-import { knotServer, nsdServer } from "../support/name-servers.js";
+import { nsdServer } from "../support/name-servers.js";
 
 export const GATEWAY = "198.51.100.1";
 export const KEY_TEXT =

@@ -8,12 +8,13 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { repositoryRoot, stopProcess } from "../../src/programs/demo/gateway-process.js";
+import { knotServer } from "../../src/programs/demo/home-servers.js";
 import {
   type CommandResult,
   type Namespaces,
   waitFor,
 } from "../../src/programs/demo/namespaces.js";
-import { knotServer, nsdServer } from "./name-servers.js";
+import { nsdServer } from "./name-servers.js";
 
 const START_TIMEOUT_MS = 15_000;
 

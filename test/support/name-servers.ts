@@ -1,20 +1,4 @@
-/** The parts of name servers' configurations that are the same in every test. */
-
-/** Knot DNS: server, database and log sections; files live in `folder`. */
-export function knotServer(folder: string, listen: readonly string[]): string {
-  return `server:
-  rundir: ${folder}
-  listen: [${listen.map((each) => `"${each}"`).join(", ")}]
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-`;
-}
+/** The part of NSD's configuration that is the same in every test. */
 
 /** NSD: server and remote-control sections; without `listen` it answers everywhere. */
 export function nsdServer(folder: string, listen?: string): string {

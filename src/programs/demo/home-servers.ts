@@ -45,6 +45,22 @@ zone "." { type hint; file "hints"; };
   await network.start("dns", "named", "running", "named", ...args);
 }
 
+/** Knot DNS: server, database and log sections; files live in `folder`. */
+export function knotServer(folder: string, listen: readonly string[]): string {
+  return `server:
+  rundir: ${folder}
+  listen: [${listen.map((each) => `"${each}"`).join(", ")}]
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+database:
+  storage: ${folder}
+log:
+  - target: stdout
+    any: info
+`;
+}
+
 async function startKnot(
   network: HomeNetwork,
   name: string,
@@ -59,18 +75,7 @@ async function startKnot(
   });
   writeFileSync(
     join(folder, "knot.conf"),
-    `server:
-  rundir: ${folder}
-  listen: ${address}@53
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-database:
-  storage: ${folder}
-log:
-  - target: stdout
-    any: info
-acl:
+    `${knotServer(folder, [`${address}@53`])}acl:
   - id: all
     address: 0.0.0.0/0
     action: transfer
