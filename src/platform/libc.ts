@@ -79,6 +79,8 @@ export const epollCreate1 = bind<[number]>("int epoll_create1(int)");
 export const epollCtl = bind<Four>("int epoll_ctl(int, int, int, uint64_t)");
 /** (epoll fd, epoll_events, count, timeout in milliseconds) */
 export const epollWait = bind<Four>("int epoll_wait(int, uint64_t, int, int)");
+/** (clock, timespec) */
+export const clockGettime = bind<[number, number]>("int clock_gettime(int, uint64_t)");
 /** (timex) */
 export const adjtimex = bind<[number]>("int adjtimex(uint64_t)");
 /** (fd, operation) */

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { monotonicMs, monotonicSeconds, wallClockMs } from "../../src/platform/clock.js";
+import {
+  monotonicMs,
+  monotonicSeconds,
+  threadCpuMs,
+  wallClockMs,
+} from "../../src/platform/clock.js";
 import { listAddresses } from "../../src/platform/network-interfaces.js";
 import { systemRandom } from "../../src/platform/random.js";
 
@@ -16,6 +21,17 @@ test("monotonicSeconds() never goes back and has the same origin in all threads"
   assert.ok(before <= inside && inside <= after, `${before} ${inside} ${after}`);
   assert.ok(Math.abs(monotonicMs() / 1000 - monotonicSeconds()) < 0.5);
   assert.ok(wallClockMs() > 1.7e12);
+});
+
+test("threadCpuMs() goes on with work and stands still with sleep", () => {
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  const startMs = threadCpuMs();
+  Atomics.wait(sleeper, 0, 0, 200);
+  const afterSleepMs = threadCpuMs();
+  assert.ok(afterSleepMs - startMs < 100, `${afterSleepMs - startMs} ms of sleep counted`);
+  let rounds = 0;
+  while (threadCpuMs() < afterSleepMs + 20) rounds++;
+  assert.ok(rounds > 10, `${rounds}`);
 });
 
 test("the libc bindings load in a worker thread", async () => {
