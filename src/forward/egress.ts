@@ -114,7 +114,7 @@ export class EgressLoop {
     const input = this.#sideInput;
     tun.readSideBatch(input);
     if (input.count > 0) this.#move(input);
-    side?.end();
+    side?.end(input.count, octetsOf(input));
   }
 
   #move(input: PacketBatch): void {
@@ -258,4 +258,11 @@ export class EgressLoop {
       handOver.datagram(RING_SEND_TOO_BIG, assemblyOffset, total, address, port);
     }
   }
+}
+
+/** Octets of the packets of a batch. */
+function octetsOf({ count, lengths }: PacketBatch): number {
+  let octets = 0;
+  for (let index = 0; index < count; index++) octets += lengths[index]!;
+  return octets;
 }

@@ -8,18 +8,19 @@
 import { type BudgetLimits, SlowPathBudget } from "./slow-path-budget.js";
 
 /**
- * A burst is what a few hundred pings or first packets need (3 microseconds each, November 2026);
- * of a lasting flood 300 to 700 packets a second pass. The share is small because a packet costs
- * ten times what it costs here: it wakes the workers of both gateways and its receiver, and an
- * answer wakes them again. A long rest lets many of them travel together.
+ * In packets of up to 1,500 octets, longer ones count for more: 500 pings or first packets go
+ * through at once, and 1,000 a second. A long rest lets the packets of a flood travel together; a
+ * packet by itself costs ten times as much, because it wakes the workers of both gateways and its
+ * receiver, and its answer wakes them again (November 2026).
  */
-const LIMITS: BudgetLimits = { burstMs: 2, share: 0.002, restMs: 20 };
+const LIMITS: BudgetLimits = { burst: 500, perMs: 1, restMs: 30 };
+/** Octets that cost as much as a packet of none. */
+const OCTETS_OF_PACKET = 1_500;
+
 /** What a budget needs to know of its worker. */
 export interface SideQueueWorker {
   /** Elapsed time in milliseconds. */
   readonly nowMs: () => number;
-  /** What the thread has worked in milliseconds: a ping must not pay for a processor's absence. */
-  readonly workedMs: () => number;
   /** What all workers have forwarded (`totalLoad`). */
   readonly load: () => number;
   /** What this one has. */
@@ -33,7 +34,6 @@ export class SideQueue {
   readonly #budget: SlowPathBudget;
   /** Load that the side queue has made. */
   #sideLoad = 0;
-  #startedAtMs = 0;
   #startLoad = 0;
   #restUntilMs = 0;
 
@@ -53,16 +53,15 @@ export class SideQueue {
 
   /** The worker begins with packets of the queue. */
   begin(): void {
-    this.#startedAtMs = this.#worker.workedMs();
     this.#startLoad = this.#worker.ownLoad();
   }
 
-  /** It is done with them. */
-  end(): void {
-    const { nowMs, workedMs, ownLoad } = this.#worker;
+  /** It is done with so many packets of so many octets. */
+  end(packets: number, octets: number): void {
+    const { nowMs, ownLoad } = this.#worker;
     this.#sideLoad += ownLoad() - this.#startLoad;
     const now = nowMs();
-    const restMs = this.#budget.spend(now, workedMs() - this.#startedAtMs, this.#mainLoad);
+    const restMs = this.#budget.spend(now, packets + octets / OCTETS_OF_PACKET, this.#mainLoad);
     if (restMs > 0) this.#restUntilMs = now + restMs;
   }
 }

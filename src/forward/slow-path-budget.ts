@@ -3,28 +3,28 @@
  * must leave established flows their throughput. The main thread has a budget for the slow path,
  * and each egress worker one for its side queue (side-queue.ts).
  *
- * A bucket of milliseconds: it fills with a share of the time that passes, and work empties it.
- * While it holds something, or nothing much is forwarded, the slow path works as it can. Pure; the
- * clock is an argument, in milliseconds.
+ * A bucket: time fills it, and work empties it. While it holds something, or nothing much is
+ * forwarded, the slow path works as it can. Pure; the clock is an argument, in milliseconds.
  */
 
 import type { CounterReader } from "../tables/counters.js";
 
-/** How much. */
+/** How much, in milliseconds of work or in packets. */
 export interface BudgetLimits {
   /** What the bucket holds. */
-  readonly burstMs: number;
-  /** Share of one processor that a lasting flood gets. */
-  readonly share: number;
+  readonly burst: number;
+  /** What a lasting flood gets: this much in each millisecond. */
+  readonly perMs: number;
   /** Shortest rest when the bucket is empty: what then fills in is worth a wake-up. */
   readonly restMs: number;
 }
 
 /**
  * A burst of 200 to 500 packets of 60 to 150 microseconds goes through at once (November 2026), the
- * storing of new mappings included; of a lasting flood 100 to 200 packets a second do.
+ * storing of new mappings included; of a lasting flood 100 to 200 packets a second do. In milliseconds
+ * of the main thread.
  */
-const SLOW_PATH: BudgetLimits = { burstMs: 30, share: 0.015, restMs: 20 };
+const SLOW_PATH: BudgetLimits = { burst: 30, perMs: 0.015, restMs: 20 };
 /** Longest rest. */
 const REST_MS_MAX = 200;
 /** What a packet costs beside its octets, in octets (November 2026). */
@@ -51,7 +51,7 @@ export function totalLoad(totals: Pick<CounterReader, "total">): number {
 /** Decides when a thread rests. */
 export class SlowPathBudget {
   readonly #limits: BudgetLimits;
-  #leftMs: number;
+  #left: number;
   #filledAtMs: number;
   #lookedAtMs: number;
   #lookedAtLoad: number;
@@ -60,26 +60,26 @@ export class SlowPathBudget {
   /** `load`: what the fast path has forwarded since the start (`totalLoad`). */
   constructor(nowMs: number, load: number, limits: BudgetLimits = SLOW_PATH) {
     this.#limits = limits;
-    this.#leftMs = limits.burstMs;
+    this.#left = limits.burst;
     this.#filledAtMs = nowMs;
     this.#lookedAtMs = nowMs;
     this.#lookedAtLoad = load;
   }
 
   /**
-   * After `workMs` of work: milliseconds to rest, 0 to go on. Asks for `load` only when the bucket
-   * is empty.
+   * After so much work: milliseconds to rest, 0 to go on. Asks for `load` only when the bucket is
+   * empty.
    */
-  spend(nowMs: number, workMs: number, load: () => number): number {
-    const { burstMs, share, restMs } = this.#limits;
-    const filled = this.#leftMs + share * (nowMs - this.#filledAtMs);
+  spend(nowMs: number, work: number, load: () => number): number {
+    const { burst, perMs, restMs } = this.#limits;
+    const filled = this.#left + perMs * (nowMs - this.#filledAtMs);
     this.#filledAtMs = nowMs;
-    this.#leftMs = Math.min(burstMs, filled) - workMs;
-    if (this.#leftMs > 0) return 0;
+    this.#left = Math.min(burst, filled) - work;
+    if (this.#left > 0) return 0;
     if (this.#isFastPathBusy(nowMs, load())) {
-      return Math.min(REST_MS_MAX, Math.max(restMs, -this.#leftMs / share));
+      return Math.min(REST_MS_MAX, Math.max(restMs, -this.#left / perMs));
     }
-    this.#leftMs = burstMs;
+    this.#left = burst;
     return 0;
   }
 

@@ -21,7 +21,7 @@ import type { Offloads } from "../forward/offloads.js";
 import { PeerMeter } from "../forward/peer-meter.js";
 import { SideQueue } from "../forward/side-queue.js";
 import { forwardingLoad, totalLoad } from "../forward/slow-path-budget.js";
-import { monotonicMs, threadCpuMs } from "../platform/clock.js";
+import { monotonicMs } from "../platform/clock.js";
 import { signalEventFd } from "../platform/eventfd.js";
 import { systemRandom } from "../platform/random.js";
 import { TunDevicePort } from "../platform/tun-port.js";
@@ -109,7 +109,6 @@ export function runForwardWorker(data: ForwardWorkerData): void {
     const totals = new CounterReader(buffer, plan.countersOffset, plan.counterWriters);
     const side = new SideQueue({
       nowMs: () => performance.now(),
-      workedMs: threadCpuMs,
       load: () => totalLoad(totals),
       ownLoad: () => egressLoad(counters),
     });

@@ -10,71 +10,75 @@ import { makeGateway } from "./memory-ports.js";
 /** 140 kB of large packets in each millisecond. */
 const BUSY_PER_MS = forwardingLoad(100, 140_000);
 
-/** Milliseconds for which the queue was read in `totalMs` of a flood, in pieces of 0.2 ms. */
-function readingOf(totalMs: number, mainPerMs: number, sidePerMs: number): number {
+/** Packets read in `totalMs` of a flood, 64 in 0.2 ms. */
+function readIn(totalMs: number, mainPerMs: number, sidePerPacket: number): number {
   let nowMs = 0;
-  let sideMs = 0;
+  let packets = 0;
   const side = new SideQueue({
     nowMs: () => nowMs,
-    workedMs: () => nowMs,
-    load: () => nowMs * mainPerMs + sideMs * sidePerMs,
-    ownLoad: () => sideMs * sidePerMs,
+    load: () => nowMs * mainPerMs + packets * sidePerPacket,
+    ownLoad: () => packets * sidePerPacket,
   });
   while (nowMs < totalMs) {
     if (side.restMs() === 0) {
       side.begin();
       nowMs += 0.2;
-      sideMs += 0.2;
-      side.end();
+      packets += 64;
+      side.end(64, 6_400);
     } else nowMs += 0.1;
   }
-  return sideMs;
+  return packets;
 }
 
-test("A flood gets a small share of the worker while the gateway is busy", () => {
-  const share = readingOf(10_000, BUSY_PER_MS, 0) / 10_000;
-  assert.ok(share > 0.0015 && share < 0.004, `${share}`);
+test("A thousand packets a second of a flood pass while the gateway is busy", () => {
+  const packets = readIn(10_000, BUSY_PER_MS, 0);
+  assert.ok(packets > 9_000 && packets < 11_000, `${packets}`);
 });
 
-test("A flood gets all of the worker while nothing else is forwarded", () => {
-  assert.ok(readingOf(5_000, 0, 0) > 4_999);
+test("All packets of a flood pass while nothing else is forwarded", () => {
+  assert.ok(readIn(5_000, 0, 0) > 24_990 * 64);
 });
 
 test("What the side queue itself makes the worker forward does not count as busy", () => {
-  assert.ok(readingOf(5_000, 0, BUSY_PER_MS) > 4_999);
+  assert.ok(readIn(5_000, 0, BUSY_PER_MS) > 24_990 * 64);
 });
 
+/** A side queue of a busy gateway. */
+function busySide(nowMs: () => number): SideQueue {
+  return new SideQueue({ nowMs, load: () => nowMs() * BUSY_PER_MS, ownLoad: () => 0 });
+}
+
 test("A burst is read at once, also while the gateway is busy", () => {
-  let nowMs = 0;
-  const side = new SideQueue({
-    nowMs: () => nowMs,
-    workedMs: () => nowMs,
-    load: () => nowMs * BUSY_PER_MS,
-    ownLoad: () => 0,
-  });
-  for (let count = 0; count < 9; count++) {
+  const side = busySide(() => 10);
+  for (let packets = 0; packets < 448; packets += 64) {
     assert.equal(side.restMs(), 0);
     side.begin();
-    nowMs += 0.2;
-    side.end();
+    side.end(64, 6_400);
   }
 });
 
-test("A worker that waits for a processor does not make a few pings wait", () => {
+test("Long packets count for more", () => {
   let nowMs = 0;
-  let pings = 0;
-  const side = new SideQueue({
-    nowMs: () => nowMs,
-    workedMs: () => 0.005 * pings,
-    load: () => nowMs * BUSY_PER_MS,
-    ownLoad: () => 0,
-  });
-  while (pings < 1000) {
-    assert.equal(side.restMs(), 0, `ping ${pings}`);
-    side.begin();
-    nowMs += 10;
-    pings++;
-    side.end();
+  const side = busySide(() => nowMs);
+  side.begin();
+  side.end(10, 10 * 64_000);
+  assert.equal(side.restMs(), 0, "437 of 500");
+  nowMs++;
+  side.begin();
+  side.end(2, 2 * 64_000);
+  assert.ok(side.restMs() >= 20, `${side.restMs()}`);
+});
+
+test("900 pings a second never wait, however long the worker waits for a processor", () => {
+  let nowMs = 0;
+  const side = busySide(() => nowMs);
+  for (let second = 0; second < 20; second++) {
+    for (let count = 0; count < 900; count++) {
+      assert.equal(side.restMs(), 0, `ping ${count} of second ${second}`);
+      side.begin();
+      nowMs += 1000 / 900;
+      side.end(1, 84);
+    }
   }
 });
 
