@@ -231,6 +231,7 @@ async function startForwarding(stage: Stage): Promise<Forwarded> {
     },
     offloads: { ...tun.offloads, ...tunnel.offloads },
     localMssMax: mssMax(settings, interfaceMtuBytes),
+    coalesceUs: settings.coalesceUs,
     tun,
     tunnel,
     onPacket: (item) => desk.take(item),

@@ -82,6 +82,8 @@ export interface ForwardingRequest {
   readonly offloads: Offloads;
   /** Largest MSS of a packet that passes the TUN device. */
   readonly localMssMax: number;
+  /** Length of the pauses in which packets from the local network gather; 0: none. */
+  readonly coalesceUs: number;
   readonly tun: TunInterface;
   readonly tunnel: TunnelSocket;
   /** Called for each packet that a worker hands to the slow path. */

@@ -25,6 +25,7 @@ import {
 import { type CounterBlock, counterIndex, dropCounterIndex } from "../tables/counters.js";
 import { RING_FROM_LOCAL, RING_SEND_TOO_BIG } from "../tables/packet-ring.js";
 import type { EgressTap } from "./capture-tap.js";
+import type { Coalescing } from "./coalescing.js";
 import type { FastEgress } from "./fast-egress.js";
 import type { EgressFragments } from "./fast-fragments.js";
 import type { FastPathMemory } from "./fast-path.js";
@@ -58,6 +59,8 @@ export interface EgressParts {
   readonly meter?: PeerMeter | undefined;
   /** Captures packets while a capture is on. */
   readonly capture?: EgressTap | undefined;
+  /** When to pause in place of waiting to be woken; without it, never. */
+  readonly coalescing?: Coalescing | undefined;
   /** When the side queue may be read; without it, always. */
   readonly side?: SideQueue | undefined;
   /** True when each packet of the TUN device has a device header in front. */
@@ -100,8 +103,11 @@ export class EgressLoop {
 
   /** Runs until the TUN port says that the worker is to end. */
   run(): void {
-    const { tun, side } = this.#parts;
-    while (tun.waitReadable(side?.restMs() ?? 0)) this.runBatch();
+    const { tun, side, coalescing } = this.#parts;
+    for (let pauseUs = 0; tun.waitReadable(side?.restMs() ?? 0, pauseUs); ) {
+      this.runBatch();
+      pauseUs = coalescing?.pauseUs(this.#input.count) ?? 0;
+    }
   }
 
   /** Moves the packets that wait, at most one batch of each queue. */

@@ -140,9 +140,10 @@ export class WriteBatch {
 export interface TunPort {
   /**
    * Blocks until packets can be read, or for `sideRestMs` milliseconds: so long the side queue does
-   * not count; 0: it counts at once. False: the worker is told to end.
+   * not count; 0: it counts at once. With `pauseUs` above 0 it first stops for so many
+   * microseconds, in which nothing wakes it. False: the worker is told to end.
    */
-  waitReadable(sideRestMs: number): boolean;
+  waitReadable(sideRestMs: number, pauseUs: number): boolean;
   /**
    * Fills the batch (offset and length) with the packets that wait. With device headers, that of
    * a packet lies in the VNET_HEADER_BYTES in front of it (vnet-header.ts). A length below 1

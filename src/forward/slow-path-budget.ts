@@ -20,9 +20,9 @@ export interface BudgetLimits {
 }
 
 /**
- * A burst of 200 to 500 packets of 60 to 150 microseconds goes through at once (November 2026), the
- * storing of new mappings included; of a lasting flood 100 to 200 packets a second do. In milliseconds
- * of the main thread.
+ * Milliseconds of the main thread. A burst of 200 to 500 packets of 60 to 150 microseconds goes
+ * through at once (November 2026), the storing of new mappings included; of a lasting flood 100 to
+ * 200 packets a second do.
  */
 const SLOW_PATH: BudgetLimits = { burst: 30, perMs: 0.015, restMs: 20 };
 /** Longest rest. */

@@ -79,6 +79,10 @@ export const epollCreate1 = bind<[number]>("int epoll_create1(int)");
 export const epollCtl = bind<Four>("int epoll_ctl(int, int, int, uint64_t)");
 /** (epoll fd, epoll_events, count, timeout in milliseconds) */
 export const epollWait = bind<Four>("int epoll_wait(int, uint64_t, int, int)");
+/** (microseconds) */
+export const usleep = bind<[number]>("int usleep(uint32_t)");
+/** (option, four arguments) */
+export const prctl = bind<Five>("int prctl(int, uint64_t, uint64_t, uint64_t, uint64_t)");
 /** (clock, timespec) */
 export const clockGettime = bind<[number, number]>("int clock_gettime(int, uint64_t)");
 /** (timex) */

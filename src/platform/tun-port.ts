@@ -24,6 +24,7 @@ import {
 } from "../tables/arena.js";
 import type { CounterBlock } from "../tables/counters.js";
 import { counterIndex } from "../tables/counters.js";
+import { pauseThread } from "./clock.js";
 import * as libc from "./libc.js";
 import { IOVEC_LENGTH, setIovec } from "./memory.js";
 import { POLLOUT, READY_FIRST, READY_SECOND, type WorkerMemory } from "./worker-memory.js";
@@ -72,9 +73,14 @@ export class TunDevicePort implements TunPort {
     this.#areaEnd = worker.slab.slotsOffset + BATCH_PACKETS_MAX * SLOT_BYTES;
   }
 
-  waitReadable(sideRestMs: number): boolean {
+  waitReadable(sideRestMs: number, pauseUs: number): boolean {
     const restMs = Math.ceil(sideRestMs);
     const sideFd = restMs > 0 ? -1 : this.#sideFd;
+    if (pauseUs > 0 && !this.#mayHaveMore) {
+      pauseThread(pauseUs);
+      this.#ready = this.#worker.waitForTwo(this.#fd, sideFd, 0);
+      if (this.#ready !== 0) return this.#ready > 0;
+    }
     if (this.#mayHaveMore) {
       const ready = this.#worker.waitForTwo(this.#fd, sideFd, 0);
       this.#ready = ready | READY_FIRST;

@@ -9,6 +9,7 @@
 
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { EgressTap, IngressTap } from "../forward/capture-tap.js";
+import { Coalescing } from "../forward/coalescing.js";
 import { EgressLoop } from "../forward/egress.js";
 import { FastEgress } from "../forward/fast-egress.js";
 import { EgressFragments, IngressFragments } from "../forward/fast-fragments.js";
@@ -52,6 +53,8 @@ export interface ForwardWorkerData {
   readonly offloads: Offloads;
   /** Largest MSS of a packet that passes the TUN device. */
   readonly localMssMax: number;
+  /** Length of the pauses in which packets from the local network gather; 0: none. */
+  readonly coalesceUs: number;
   readonly tunFd: number;
   /** Side queue of the TUN device, or -1. */
   readonly sideFd: number;
@@ -107,13 +110,17 @@ export function runForwardWorker(data: ForwardWorkerData): void {
   if (capture instanceof EgressTap) {
     const fast = new FastEgress(memory, settings);
     const totals = new CounterReader(buffer, plan.countersOffset, plan.counterWriters);
+    const nowMs = () => performance.now();
+    const load = () => totalLoad(totals);
     const side = new SideQueue({
-      nowMs: () => performance.now(),
-      load: () => totalLoad(totals),
+      nowMs,
+      load,
       ownLoad: () => egressLoad(counters),
     });
+    const coalescing = new Coalescing(data.coalesceUs, nowMs, load);
     const fragments = new EgressFragments(memory, fast, settings);
-    new EgressLoop({ ...parts, fast, fragments, side, capture, hasDeviceHeader }).run();
+    const more = { fragments, side, coalescing, capture, hasDeviceHeader };
+    new EgressLoop({ ...parts, fast, ...more }).run();
   } else {
     const fast = new FastIngress(memory, settings, systemRandom());
     const { tso: joinsTcp, uso: joinsUdp } = offloads;

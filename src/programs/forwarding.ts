@@ -152,7 +152,7 @@ class RunningForwarding implements Forwarding {
     lane: number,
     resources: ForwardingResources,
   ): RunningWorker {
-    const { memory, plan, settings, offloads, localMssMax } = this.#request;
+    const { memory, plan, settings, offloads, localMssMax, coalesceUs } = this.#request;
     const { tunFds, sideFd = -1, tunnelFds, wasm } = resources;
     const stopFd = createEventFd();
     const counters = new CounterBlock(memory, plan.countersOffset, counterWriter(lane, role));
@@ -164,6 +164,7 @@ class RunningForwarding implements Forwarding {
       settings,
       offloads,
       localMssMax,
+      coalesceUs,
       tunFd: tunFds[lane % tunFds.length]!,
       sideFd: lane === 0 ? sideFd : -1,
       tunnelFd: tunnelFds[lane % tunnelFds.length]!,

@@ -104,6 +104,7 @@ function gatewayArguments(configuration: UpConfiguration): string[] {
     ...["-gateway-port", String(gateway.port)],
     ...["-gateway-ref", gateway.reference],
     ...(gateway.lanes > 0 ? ["-lanes", String(gateway.lanes)] : []),
+    ...["-coalesce-us", String(gateway["coalesce-us"])],
     ...["-offload", gateway.offload],
     ...["-kernel", gateway.kernel],
     ...["-encode-net", gateway["encode-net"]],

@@ -54,6 +54,7 @@ test("every flag has the default of the specification", () => {
     decrementTtl: false,
     kernel: "wasm",
     lanes: defaultLanes(availableParallelism()),
+    coalesceUs: 200,
     offloads: ALL_OFFLOADS,
     isDevmode: false,
     isTraced: false,
@@ -80,6 +81,15 @@ test("a boolean takes a value only behind an equals sign; the rest is extra and 
   assert.equal(settings.decrementTtl, true);
   assert.equal(settings.isTraced, false);
   assert.equal(accepted("-gateway", "192.0.2.1", "-dec-ttl=f").decrementTtl, false);
+});
+
+test("-coalesce-us takes 0 to 1000", () => {
+  assert.equal(accepted("-gateway", "192.0.2.1", "-coalesce-us", "0").coalesceUs, 0);
+  assert.equal(accepted("-gateway", "192.0.2.1", "--coalesce-us=1000").coalesceUs, 1000);
+  for (const value of ["1001", "-1", "soon"]) {
+    const refused = parseGatewayFlags(["-gateway", "192.0.2.1", "-coalesce-us", value]);
+    assert.equal(refused.kind, "errors", value);
+  }
 });
 
 test("-lanes takes 1 to 8, and follows the processors by default", () => {

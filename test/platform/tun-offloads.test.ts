@@ -159,9 +159,9 @@ describe("TUN device with offloads", { skip: SKIP_WITHOUT_ROOT }, () => {
       for (let count = 0; count < READ_PACKETS_MAX + 10; count++) {
         sendTo(socket.fd, new Uint8Array(10), REMOTE, 53);
       }
-      assert.ok(device.port.waitReadable(0));
+      assert.ok(device.port.waitReadable(0, 0));
       assert.equal(readAll(device, 0).length, READ_PACKETS_MAX);
-      assert.ok(device.port.waitReadable(0));
+      assert.ok(device.port.waitReadable(0, 0));
       assert.equal(readAll(device, 0).length, 10);
     } finally {
       socket.close();

@@ -68,6 +68,7 @@ function startGateway(kernel: KernelName) {
       settings,
       offloads: NO_OFFLOADS,
       localMssMax: 1400,
+      coalesceUs: 0,
       ...descriptors,
     }),
   );

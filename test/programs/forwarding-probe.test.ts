@@ -27,7 +27,7 @@ async function start(tunFd: number) {
   const forwarding = await startForwarding(
     {
       ...{ memory: world.buffer, plan: world.plan, settings: world.fastSettings },
-      ...{ offloads: NO_OFFLOADS, localMssMax: 1400 },
+      ...{ offloads: NO_OFFLOADS, localMssMax: 1400, coalesceUs: 0 },
       tun: {} as TunInterface,
       tunnel: {} as TunnelSocket,
       onPacket: () => undefined,

@@ -94,18 +94,22 @@ test("with name servers the source is their transfer, without the zone of ipref 
 
 test("lanes, offloads and kernel of the configuration are those of the gateway", () => {
   const chosen = planOf(
-    configurationOf('[gateway]\nlanes = 3\noffload = "csum, tso"\nkernel = "ts"\n'),
+    configurationOf(
+      '[gateway]\nlanes = 3\ncoalesce-us = 40\noffload = "csum, tso"\nkernel = "ts"\n',
+    ),
     UPSTREAMS,
   );
   const flags = parseGatewayFlags(chosen.gateway);
   assert.ok(flags.kind === "settings");
   assert.equal(flags.settings.lanes, 3);
   assert.equal(flags.settings.kernel, "ts");
+  assert.equal(flags.settings.coalesceUs, 40);
   const { csum, tso, uso, gso, gro } = flags.settings.offloads;
   assert.deepEqual([csum, tso, uso, gso, gro], [true, true, false, false, false]);
   const { gateway } = planOf(configurationOf(""), UPSTREAMS);
   assert.equal(flagOf(gateway, "-lanes"), undefined, "by the number of processors");
   assert.equal(flagOf(gateway, "-offload"), "all");
+  assert.equal(flagOf(gateway, "-coalesce-us"), "200");
   assert.equal(flagOf(gateway, "-kernel"), "wasm");
 });
 

@@ -7,10 +7,17 @@ import { z } from "zod";
 import { isGlobalUnicast, isUnspecified, parseIp, parsePrefix } from "../../base/ip.js";
 import { parseReference } from "../../base/reference.js";
 import { OFFLOAD_NAMES, parseOffloads } from "../../forward/offloads.js";
-import { ENCODE_HOST_BITS_MIN, KERNEL_NAMES, LANES_MAX } from "../gateway-flags.js";
+import {
+  COALESCE_US_MAX,
+  COALESCE_US_PRESET,
+  ENCODE_HOST_BITS_MIN,
+  KERNEL_NAMES,
+  LANES_MAX,
+} from "../gateway-flags.js";
 import { LISTEN_ADDRESS_RULE, parseListenAddress } from "../metrics/listen-address.js";
 
 const PORT_MAX = 65_535;
+const COALESCE_RULE = `expected a number of microseconds from 0 to ${COALESCE_US_MAX}`;
 const LANES_RULE = `expected a number of lanes from 1 to ${LANES_MAX}, or 0`;
 
 /** Whether SIGHUP applies a change: at once, or only after the end and a new start. */
@@ -237,6 +244,17 @@ const GATEWAY: readonly Setting[] = [
   },
   {
     section: "gateway",
+    key: "coalesce-us",
+    valueName: "N",
+    schema: z.int(COALESCE_RULE).min(0, COALESCE_RULE).max(COALESCE_US_MAX, COALESCE_RULE),
+    preset: COALESCE_US_PRESET,
+    reload: "restart",
+    meaning:
+      "microseconds in which packets from the local network gather under load: more throughput, " +
+      "more delay. 0: never",
+  },
+  {
+    section: "gateway",
     key: "offload",
     valueName: "LIST",
     schema: text(
@@ -440,6 +458,7 @@ export interface UpConfiguration {
     readonly forwarding: boolean;
     /** 0: by the number of processors. */
     readonly lanes: number;
+    readonly "coalesce-us": number;
     readonly offload: string;
     readonly kernel: string;
   };
