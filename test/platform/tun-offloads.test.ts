@@ -152,6 +152,21 @@ describe("TUN device with offloads", { skip: SKIP_WITHOUT_ROOT }, () => {
     }
   });
 
+  test("waitReadable() pauses before it looks when it is told to", () => {
+    const device = openDevice(NONE);
+    const socket = openUdpSocket({ address: OWN, port: 5000 });
+    try {
+      for (let count = 0; count < 3; count++) sendTo(socket.fd, new Uint8Array(10), REMOTE, 53);
+      const startMs = performance.now();
+      assert.ok(device.port.waitReadable(0, 20_000));
+      assert.ok(performance.now() - startMs >= 20, `${performance.now() - startMs} ms`);
+      assert.equal(readAll(device, 0).length, 3);
+    } finally {
+      socket.close();
+      device.close();
+    }
+  });
+
   test("waitReadable() does not wait while more packets may be there", () => {
     const device = openDevice(NONE);
     const socket = openUdpSocket({ address: OWN, port: 5000 });
