@@ -88,13 +88,8 @@ export async function run(options: BenchOptions): Promise<object> {
   }
 }
 
-async function inLab<Result>(
-  family: Family,
-  work: (lab: Lab) => Promise<Result>,
-  prepare?: (dataDirectory: string) => void,
-  extraArguments: readonly string[] = [],
-): Promise<Result> {
-  const lab = await buildLab(true, { ...family, extraArguments, ...(prepare && { prepare }) });
+async function inLab<Result>(family: Family, work: (lab: Lab) => Promise<Result>): Promise<Result> {
+  const lab = await buildLab(true, family);
   try {
     return await work(lab);
   } finally {
@@ -212,41 +207,55 @@ async function measureLoads(
   return result;
 }
 
-/** Throughput with tables that hold so many mappings. */
-async function measureMappings({ mappings, runs }: Shape, say: (line: string) => void) {
-  const result: { mappings: number; tcp: number; udpSmall: number; residentMb: number }[] = [];
-  for (const count of mappings) {
-    const fill = (directory: string): void => {
-      if (count === 1) return;
-      mkdirSync(directory, { recursive: true });
-      execFileSync(process.execPath, [FILL, "fill", directory, String(count)]);
-    };
-    const work = async (lab: Lab): Promise<void> => {
-      await warmUp(lab, "gateway");
-      const shares: Record<"tcp" | "udpSmall", number[]> = { tcp: [], udpSmall: [] };
-      for (let round = 0; round < runs; round++) {
-        for (const { key, unit, args } of MEASURES) {
-          if (key !== "tcp" && key !== "udpSmall") continue;
-          const { value } = await iperf(lab, "gateway", unit, args, 1);
-          shares[key].push(value / (await iperf(lab, "plain", unit, args, 1)).value);
+/** Two gateways whose tables hold so many mappings. */
+interface FilledLab {
+  readonly mappings: number;
+  readonly lab: Lab;
+  readonly samples: Record<"tcp" | "udpSmall", number[]>;
+}
+
+/**
+ * Throughput with tables that hold so many mappings. All gateways stand side by side and take
+ * turns, each round in another order: who comes after the pause or after a TCP run is faster.
+ */
+async function measureMappings({ mappings, runs, seconds }: Shape, say: (line: string) => void) {
+  const filled: FilledLab[] = [];
+  try {
+    for (const count of mappings) filled.push(await fillLab(count));
+    for (let round = 0; round < 2 * runs; round++) {
+      for (const { key, unit, args } of MEASURES) {
+        if (key !== "tcp" && key !== "udpSmall") continue;
+        const first = round % filled.length;
+        for (const { lab, samples } of [...filled.slice(first), ...filled.slice(0, first)]) {
+          samples[key].push((await iperf(lab, "gateway", unit, args, seconds)).value);
         }
       }
-      const point = {
-        mappings: count,
-        tcp: median(shares.tcp),
-        udpSmall: median(shares.udpSmall),
-        residentMb: residentMegabytes(lab.gateways[0]!.pid),
-      };
+    }
+    return filled.map(({ mappings: count, lab, samples }) => {
+      const [tcp, udpSmall] = [median(samples.tcp), median(samples.udpSmall)];
+      const residentMb = residentMegabytes(lab.gateways[0]!.pid);
       say(
-        `${count} mappings: TCP ${(100 * point.tcp).toFixed(1)} %, UDP of 64 octets ` +
-          `${(100 * point.udpSmall).toFixed(1)} % of plain, ${point.residentMb} MB resident`,
+        `${count} mappings: TCP ${tcp.toFixed(2)} Gb/s, ` +
+          `UDP of 64 octets ${udpSmall.toFixed(1)} kpps, ${residentMb} MB resident`,
       );
-      result.push(point);
-    };
-    // The widest of the private networks: a million addresses fill a twelve-bit prefix.
-    await inLab(IPV4, work, fill, ["-encode-net", "10.0.0.0/8"]);
+      return { mappings: count, tcp, udpSmall, residentMb };
+    });
+  } finally {
+    for (const { lab } of filled) await lab.network.destroy();
   }
-  return result;
+}
+
+async function fillLab(count: number): Promise<FilledLab> {
+  const prepare = (directory: string): void => {
+    if (count === 1) return;
+    mkdirSync(directory, { recursive: true });
+    execFileSync(process.execPath, [FILL, "fill", directory, String(count)]);
+  };
+  // The widest of the private networks: a million addresses fill a twelve-bit prefix.
+  const extraArguments = ["-encode-net", "10.0.0.0/8"];
+  const lab = await buildLab(true, { ...IPV4, extraArguments, prepare });
+  await warmUp(lab, "gateway");
+  return { mappings: count, lab, samples: { tcp: [], udpSmall: [] } };
 }
 
 function draw(result: Awaited<ReturnType<typeof measureIpv4>>): void {
