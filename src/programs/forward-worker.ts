@@ -1,7 +1,7 @@
 /**
  * A forwarding worker: the entry point of a worker thread that runs one direction of one lane
- * until its stop descriptor is signalled. It blocks in poll, has no timer, and allocates nothing
- * while it runs.
+ * until its stop descriptor is signalled. It blocks in poll, has no timer while nothing comes (an
+ * egress worker pauses under load, forward/coalescing.ts), and allocates nothing while it runs.
  *
  *   egress   TUN device -> fast path -> tunnel socket     the rest: ring -> main thread
  *   ingress  tunnel socket -> fast path -> TUN device     the rest: ring -> main thread
