@@ -59,8 +59,9 @@ source ${script}
 complete -C ${JSON.stringify(line)} | string replace -r '\\t.*' '' | string replace -r '^' 'hit:'
 `,
   },
-  // A terminal of its own (zsh/zpty), where every word that is offered is also printed. The mark in
-  // front of it is written otherwise in the command, which the terminal shows as well.
+  // A terminal of its own (zsh/zpty), where every word that is offered is also printed. The marks
+  // are written otherwise in the commands, which the terminal shows as well. The line is typed when
+  // the line editor has the terminal.
   zsh: {
     args: ["-f", "-c"],
     ask: (line, script) => `
@@ -74,9 +75,9 @@ zpty -w shell 'compadd() {
   local hit; for hit in $hits; do [[ ! -d $hit ]] || hit+=/; print "hi"t:$hit; done
   builtin compadd "$@"
 }'
-zpty -w shell "finish() { print END-OF-OFFERS }; zle -C offer list-choices _main_complete"
+zpty -w shell "finish() { print END-OF-''OFFERS }; zle -C offer list-choices _main_complete"
 zpty -w shell "bindkey '^T' offer; zle -N finish; bindkey '^X' finish"
-zpty -w shell "print READY-\${(l:3::.:)}"
+zpty -w shell "zle-line-init() { print READY-\${(l:3::.:)} }; zle -N zle-line-init"
 zpty -r -m shell text '*READY-...*'
 zpty -w -n shell ${JSON.stringify(line)}$'\\x14'$'\\x18'
 zpty -r -m shell text '*END-OF-OFFERS*'
